@@ -1,0 +1,238 @@
+"""How the checkpoint was made: `nox -s train`, on a GPU where there is one.
+
+Stopped runs go on where they were: every step draws its batch and its dropout from (seed, step) alone.
+Writes the checkpoint, its card and its loss curve.
+"""
+
+import argparse
+import csv
+import datetime
+import hashlib
+import json
+import math
+import platform
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from llm import checkpoint, corpus
+from llm.model import GPT, GPTConfig
+from llm.tokenizer import load_tokenizer
+
+
+EVALUATION_TOKENS = 20_481  # of the held-out text, while training; the card has the loss over all of it
+
+
+@dataclass(frozen=True)
+class Recipe:
+    steps: int = 2400
+    batch: int = 16  # windows of one context each
+    peak_lr: float = 1e-3
+    final_lr: float = 1e-5
+    warmup: int = 100
+    weight_decay: float = 0.1
+    dropout: float = 0.15
+    beta2: float = 0.98  # above the usual 0.95: with 4,096 tokens a step the second moment is noisy
+    clip: float = 1.0
+    seed: int = 1337
+
+    def lr(self, step: int) -> float:
+        """Linear warm-up, then half a cosine down (Loshchilov and Hutter 2017)."""
+        if step < self.warmup:
+            return self.peak_lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.final_lr + (self.peak_lr - self.final_lr) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Trainer:
+    """A model under training: everything that a resumed run needs, and one method that makes a step."""
+
+    def __init__(self, config: GPTConfig, recipe: Recipe, tokens: Tensor, device: str):
+        torch.manual_seed(recipe.seed)
+        self.config, self.recipe, self.device, self.step = config, recipe, device, 0
+        self.tokens = tokens
+        self.model = GPT(replace(config, dropout=recipe.dropout)).to(device)
+        matrices = [p for p in self.model.parameters() if p.dim() >= 2]
+        vectors = [p for p in self.model.parameters() if p.dim() < 2]
+        groups = [
+            {"params": matrices, "weight_decay": recipe.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.peak_lr, betas=(0.9, recipe.beta2))
+
+    def train_step(self) -> float:
+        """One step of AdamW; returns the loss before it, in nats per token."""
+        recipe = self.recipe
+        torch.manual_seed(recipe.seed * 1_000_003 + self.step)
+        windows = self.tokens[self._window_starts()[:, None] + torch.arange(self.config.block_size + 1)]
+        windows = windows.to(self.device)  # (batch, block_size + 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.lr(self.step)
+        self.model.train()
+        with torch.autocast(self.device, torch.bfloat16, enabled=has_bf16(self.device)):
+            logits = self.model(windows[:, :-1])
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
+        self.optimizer.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def _window_starts(self) -> Tensor:
+        """Where this step's windows begin: each epoch visits the whole text once, cut at another offset."""
+        length, batch = self.config.block_size, self.recipe.batch
+        steps_per_epoch = (len(self.tokens) - 2 * length) // length // batch
+        epoch, place = divmod(self.step, steps_per_epoch)
+        order = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        offset = torch.randint(length, (1,), generator=order)
+        windows = torch.randperm(steps_per_epoch * batch, generator=order)
+        return offset + length * windows[place * batch : (place + 1) * batch]
+
+    def result(self) -> GPT:
+        """The model as it will be shipped: weights rounded to half precision, without dropout."""
+        model = GPT(replace(self.config, dropout=0.0)).to(self.device)
+        model.load_state_dict({name: p.half().float() for name, p in self.model.state_dict().items()})
+        return model.eval()
+
+    def save(self, path: Path) -> None:
+        state = {
+            "recipe": asdict(self.recipe),
+            "config": asdict(self.config),
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = Path(f"{path}.partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def resume(self, path: Path) -> bool:
+        """Goes on from path if it holds a run of this very recipe and shape."""
+        if not path.exists():
+            return False
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["recipe"] != asdict(self.recipe) or state["config"] != asdict(self.config):
+            return False
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        return True
+
+
+def has_bf16(device: str) -> bool:
+    """Whether bfloat16 products are fast there: a GPU, or a CPU with instructions for them."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
+
+
+@torch.no_grad()
+def nats_per_token(model: GPT, tokens: Tensor, device: str, batch: int = 16) -> float:
+    """Mean loss over consecutive windows of one context, every token but the first a target once."""
+    length, total = model.config.block_size, 0.0
+    full = (len(tokens) - 1) // length * length
+    inputs, targets = tokens[:full].view(-1, length), tokens[1 : full + 1].view(-1, length)
+    pairs = list(zip(inputs.split(batch), targets.split(batch), strict=True))
+    if full < len(tokens) - 1:
+        pairs.append((tokens[None, full:-1], tokens[None, full + 1 :]))
+    for x, y in pairs:
+        logits = model(x.to(device)).float()
+        total += float(F.cross_entropy(logits.flatten(0, 1), y.to(device).flatten(), reduction="sum"))
+    return total / (len(tokens) - 1)
+
+
+def tokens_per_character() -> float:
+    """Of the held-out text, to turn nats per token into nats per character, which no tokenizer can flatter."""
+    return len(corpus.held_out_tokens()) / sum(len(text) for text in corpus.held_out_plays().values())
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="nox -s train --", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=checkpoint.FOLDER, help="where the three files go")
+    parser.add_argument("--state", type=Path, default=Path("build/train.pt"), help="what a stopped run goes on from")
+    parser.add_argument("--evaluate-every", type=int, default=200, metavar="STEPS")
+    parser.add_argument("--tried", type=Path, help="a JSON file to put into the card: what else was tried")
+    for name, default in asdict(Recipe()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    options = parser.parse_args(argv)
+    recipe = Recipe(**{name: getattr(options, name) for name in asdict(Recipe())})
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    config = GPTConfig(vocab_size=load_tokenizer().vocab_size)
+    trainer = Trainer(config, recipe, corpus.training_tokens(), device)
+    options.state.parent.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if trainer.resume(options.state):
+        print(f"going on from step {trainer.step} of {recipe.steps} ({options.state})")
+    held_out, per_character = corpus.held_out_tokens(), tokens_per_character()
+    seconds = _train(trainer, held_out, per_character, options)
+
+    model = trainer.result()
+    loss = nats_per_token(model, held_out, device)
+    checkpoint.save_gpt(model.cpu(), options.out / checkpoint.PATH.name)
+    card = {
+        "model": f"GPT, {sum(p.numel() for p in model.parameters()):,} parameters, stored as float16",
+        "sha256": hashlib.sha256((options.out / checkpoint.PATH.name).read_bytes()).hexdigest(),
+        "config": asdict(model.config),
+        "recipe": asdict(recipe),
+        "corpus": {"package": corpus.PACKAGE, "sha256": corpus.SHA256, "held_out": corpus.HELD_OUT},
+        "tokens": {"training": len(trainer.tokens), "held_out": len(held_out)},
+        "held_out_loss": {
+            "nats_per_token": round(loss, 4),
+            "nats_per_character": round(loss * per_character, 4),
+            "perplexity": round(math.exp(loss), 2),
+        },
+        "trained": {
+            "date": datetime.date.today().isoformat(),
+            "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+            "bfloat16_autocast": has_bf16(device),
+            "torch": torch.__version__,
+            "minutes": round(seconds / 60, 1),
+        },
+        "retrain": "nox -s train",
+        "tried": json.loads(options.tried.read_text()) if options.tried else [],
+    }
+    (options.out / checkpoint.CARD.name).write_text(json.dumps(card, indent=2) + "\n")
+    print(f"held out: {loss * per_character:.4f} nats per character, perplexity {math.exp(loss):.2f} per token")
+    print(f"wrote {options.out}/{checkpoint.PATH.name}, {checkpoint.CARD.name}, {checkpoint.LOSS_CURVE.name}")
+
+
+def _train(trainer: Trainer, held_out: Tensor, per_character: float, options: argparse.Namespace) -> float:
+    """All remaining steps, with a progress bar; returns seconds. The loss curve survives a stop too."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    curve = options.state.with_suffix(".csv")
+    rows = list(csv.reader(curve.open()))[1:] if trainer.step and curve.exists() else []
+    rows = [row for row in rows if int(row[0]) <= trainer.step]
+    seconds = float(rows[-1][4]) if rows else 0.0
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task("", total=trainer.recipe.steps, completed=trainer.step)
+        began, recent, shown = time.monotonic() - seconds, [], ""
+        while trainer.step < trainer.recipe.steps:
+            recent.append(trainer.train_step())
+            if trainer.step % options.evaluate_every == 0 or trainer.step == trainer.recipe.steps:
+                loss = nats_per_token(trainer.result(), held_out[:EVALUATION_TOKENS], trainer.device) * per_character
+                seconds = time.monotonic() - began
+                train_loss = sum(recent) / len(recent)
+                lr = trainer.recipe.lr(trainer.step)
+                rows.append([trainer.step, f"{train_loss:.4f}", f"{loss:.4f}", f"{lr:.2e}", f"{seconds:.1f}"])
+                with curve.open("w", newline="") as file:
+                    header = ["step", "train_nats_per_token", "held_out_nats_per_character", "lr", "seconds"]
+                    csv.writer(file, lineterminator="\n").writerows([header, *rows])
+                trainer.save(options.state)
+                shown = f", held out {loss:.4f} nats a character"
+                recent = recent[-1:]
+            progress.update(task, completed=trainer.step, description=f"loss {recent[-1]:.3f}{shown}")
+    (options.out / checkpoint.LOSS_CURVE.name).write_bytes(curve.read_bytes())
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
