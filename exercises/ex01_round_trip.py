@@ -1,0 +1,86 @@
+"""ex01  Round trip: weights to 8-bit codes and back
+
+A trained weight is a float32 number of 4 bytes. Quantized, it is a small integer, its code q, of 1 byte or less; one
+number for the whole tensor, the scale s, says how far apart two neighbouring codes are.
+
+    qmax = 2**(bits - 1) - 1          8 bits: 127, 4 bits: 7, 2 bits: 1
+    s = max|w| / qmax                 so that the largest weight lands on the last code
+    q = round(w / s)                  in [-qmax, qmax], as torch.int8
+    w' = q * s                        the reconstruction: w again, nearly
+
+Rounding moves w / s by at most one half, so no weight moves by more than s / 2, however large or small it is itself.
+The grid is symmetric: zero is a code of its own, q of -w is -q, and the code -128 stays unused.
+
+Why it matters: 1 billion parameters take 4 GB in float32, 1 GB in int8 and 500 MB in int4, and processors multiply
+small integers faster. When it passes, run `python -m exercises.ex01_round_trip` and look at 8, 4 and 2 bits.
+"""
+
+if __name__ == "__main__" and not __package__:
+    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex01_round_trip")
+
+import torch
+from torch import Tensor
+
+
+def symmetric_scale(w: Tensor, bits: int = 8) -> Tensor:
+    """The step between two neighbouring codes of a symmetric grid.
+
+    w:       any shape, any floating-point precision
+    returns: () float32, > 0; the largest |w| lands on the last code, qmax. All zeros: any positive finite number
+    raises:  ValueError for an empty or non-finite w, or bits outside 2..8
+    """
+    # TODO: ex01, step 1 of 4. What should happen to a tensor of zeros?
+    raise NotImplementedError("ex01: symmetric_scale")
+
+
+def quantize(w: Tensor, scale: Tensor | float, bits: int = 8) -> Tensor:
+    """The nearest code of every weight, ties to the even code, clamped to the grid.
+
+    w:       any shape, any floating-point precision
+    scale:   a number > 0, not always the one that symmetric_scale would choose for w
+    returns: w.shape int8, in [-qmax, qmax]
+    raises:  ValueError as symmetric_scale
+    """
+    # TODO: ex01, step 2 of 4. Rounding, staying on the grid, and the cast: in which order?
+    raise NotImplementedError("ex01: quantize")
+
+
+def dequantize(q: Tensor, scale: Tensor | float) -> Tensor:
+    """The weights that the codes stand for: q * scale.
+
+    q:       any shape int8
+    returns: q.shape float32
+    """
+    # TODO: ex01, step 3 of 4. One line; mind the dtype.
+    raise NotImplementedError("ex01: dequantize")
+
+
+def round_trip(w: Tensor, bits: int = 8) -> Tensor:
+    """w as it comes back from its codes.
+
+    returns: w.shape float32, each element within s / 2 of w
+    raises:  ValueError as symmetric_scale
+    """
+    # TODO: ex01, step 4 of 4. The three above, one after the other.
+    raise NotImplementedError("ex01: round_trip")
+
+
+def demonstration() -> None:
+    """One row of a fake weight matrix, a smooth curve, at 8, 4 and 2 bits."""
+    from llm.plot import text_plot
+
+    t = torch.linspace(0, 6.28, 72)
+    row = torch.sin(t) * torch.exp(-t / 5) + 0.2 * torch.sin(3 * t)
+    for bits in (8, 4, 2):
+        rebuilt = round_trip(row, bits)
+        error = (rebuilt - row).abs().max().item()
+        print(f"{bits} bits: {2**bits - 1} codes, step {symmetric_scale(row, bits):.4f}, largest error {error:.4f}")
+        print(text_plot({".": row.tolist(), "#": rebuilt.tolist()}), end="\n\n")
+    print("'.' is the weight, '#' its reconstruction: 8 bits cover the curve, 4 bits climb stairs, 2 bits lost it.")
+
+
+if __name__ == "__main__":
+    try:
+        demonstration()
+    except NotImplementedError as stub:
+        print(f"not there yet: {stub}")

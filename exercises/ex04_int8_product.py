@@ -1,0 +1,84 @@
+"""ex04  The integer product: multiply codes, scale once
+
+So far codes were turned back into floats before use. The speed comes from not doing that: quantize the activations
+too, multiply integers, and bring the scales in afterwards.
+
+    x[t, k] = sx[t] * xq[t, k]        one scale per token t, found on the fly: max|x[t, :]| / 127
+    W[n, k] = sw[n] * wq[n, k]        one scale per output channel n, from ex02
+    y[t, n] = sum_k x[t, k] * W[n, k] = sx[t] * sw[n] * sum_k xq[t, k] * wq[n, k]
+
+Neither scale depends on k, so both leave the sum, and the sum itself is exact, in integers. Two traps wait there. A
+product of two int8 tensors is again int8 in PyTorch and wraps around silently: 100 * 100 becomes 16. And float32 holds
+whole numbers exactly only up to 2**24, which is 1,040 terms of 127 * 127. The sum of K = 4,096 such terms needs 26 bits
+and a sign: int32.
+
+A scale per token also means that no token can disturb another; one scale for the whole call lets a single loud token
+make all others coarse, a later one too. When it passes, run `python -m exercises.ex04_int8_product`.
+"""
+
+if __name__ == "__main__" and not __package__:
+    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex04_int8_product")
+
+
+import torch
+from torch import Tensor
+
+from .ex02_per_channel import quantize_per_channel
+
+
+def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
+    """8-bit codes of activations, with one scale for every token.
+
+    x:       (..., K), finite, any floating-point precision; the leading shape may be anything, also empty
+    returns: (codes, scales): x.shape int8 in [-127, 127], and x.shape[:-1] + (1,) float32, > 0
+    """
+    # TODO: ex04, step 1 of 3. Like ex02, for the last axis of any number of axes.
+    raise NotImplementedError("ex04: quantize_tokens")
+
+
+def int8_product(xq: Tensor, wq: Tensor) -> Tensor:
+    """The exact sums of products of codes.
+
+    xq:      (..., K) int8, K up to 4096
+    wq:      (N, K) int8
+    returns: (..., N) int32: sum over k of xq[..., k] * wq[n, k]
+    """
+    # TODO: ex04, step 2 of 3. Which dtype has room for the sum, up to K = 4096? (A fast one: torch._int_mm.)
+    raise NotImplementedError("ex04: int8_product")
+
+
+def int8_matmul(x: Tensor, wq: Tensor, w_scales: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x @ W.T + bias, computed in integers.
+
+    x:        (..., K), as quantize_tokens takes it
+    wq:       (N, K) int8
+    w_scales: (N, 1) float32, as quantize_per_channel returns it
+    bias:     (N,) or None
+    returns:  (..., N) float32
+    """
+    # TODO: ex04, step 3 of 3. The two above; where do the scales go, and where the bias?
+    raise NotImplementedError("ex04: int8_matmul")
+
+
+def demonstration() -> None:
+    """The traps of integer arithmetic, and the error of an int8 product."""
+    torch.manual_seed(0)
+    hundred = torch.tensor([100], dtype=torch.int8)
+    print(f"100 * 100 in int8: {int(hundred * hundred)}")
+    full = torch.full((1, 4096), 127, dtype=torch.int8)
+    in_int8 = int((full * full).sum(dtype=torch.int8))
+    print(f"the sum of 4,096 * 127 * 127: {int(int8_product(full, full)):,}; all in int8: {in_int8}")
+    x, w = torch.randn(64, 512), torch.randn(256, 512) * 0.02
+    wq, w_scales = quantize_per_channel(w)
+    exact = x @ w.t()
+    for what, loud in (("as it is", 1.0), ("with token 0 made 100 times louder", 100.0)):
+        x[0] *= loud
+        error = (int8_matmul(x, wq, w_scales) - x @ w.t())[1:]
+        print(f"x {what}: relative error of tokens 1 to 63: {error.norm() / exact[1:].norm():.4f}")
+
+
+if __name__ == "__main__":
+    try:
+        demonstration()
+    except NotImplementedError as stub:
+        print(f"not there yet: {stub}")

@@ -1,0 +1,97 @@
+"""ex07  Model size: from four times smaller in theory to about three in a file
+
+int8 is a quarter of float32, yet the file does not shrink to a quarter: embeddings, LayerNorms and biases stay in
+float32, every row brings a scale, and the file format adds a little for each tensor. What a model costs on disk is what
+torch.save writes of its state dict, so measure that. Counting parameters misses buffers, where int8 codes live;
+assuming four bytes each misses that codes take one; and a tensor that is a view into a larger one is saved with all of
+its storage.
+
+    ratio = bytes of the float32 file / bytes of the int8 file
+
+The shape of a model alone predicts it. The GPT here keeps most parameters in its Linears and gets past 3.
+With a vocabulary of 50,257 and a width of 128, as in the chapter, most parameters are embeddings: only 1.66. "Half the
+memory" is true too, against the half precision that checkpoints are shipped in.
+
+Generating text costs memory a second time: for every token so far, each layer keeps a key and a value of C numbers.
+When it passes, run `python -m exercises.ex07_model_size`.
+"""
+
+if __name__ == "__main__" and not __package__:
+    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex07_model_size")
+
+
+import torch
+from torch import nn
+
+from llm.model import GPTConfig
+
+from .ex05_linear_swap import swap_linears
+
+
+def saved_bytes(model: nn.Module) -> int:
+    """Bytes of the file that torch.save(model.state_dict()) writes.
+
+    model:   any module; also one that PyTorch quantized, whose state dict holds more than plain tensors
+    returns: a number, within 1 percent + 4 KiB
+    """
+    # TODO: ex07, step 1 of 4. A file need not be on disk: io.BytesIO.
+    raise NotImplementedError("ex07: saved_bytes")
+
+
+def compression_ratio(fp32_model: nn.Module, int8_model: nn.Module) -> float:
+    """How many times smaller the second model is on disk.
+
+    returns: a number above 1 where int8_model is the smaller one
+    """
+    # TODO: ex07, step 2 of 4. One line.
+    raise NotImplementedError("ex07: compression_ratio")
+
+
+def predicted_ratio(config: GPTConfig) -> float:
+    """compression_ratio of a GPT of this shape and its swap_linears copy, without building either.
+
+    config:  llm/model.py lists what a GPT of a config holds
+    returns: a number, within 3 percent for a width of 128 or more and 2 million parameters or more
+    """
+    # TODO: ex07, step 3 of 4. Count weights, rows, and what stays in float32; llm/model.py tells.
+    raise NotImplementedError("ex07: predicted_ratio")
+
+
+def kv_cache_bytes(config: GPTConfig, tokens: int, batch: int = 1, bytes_per_value: float = 4) -> float:
+    """Bytes that the keys and values of `tokens` tokens take, in all layers.
+
+    batch:           sequences held at once
+    bytes_per_value: 4 for float32, 1 for int8, 0.5 for int4 (scales not counted)
+    returns:         a number
+    """
+    # TODO: ex07, step 4 of 4. How many numbers does one token leave behind in one layer?
+    raise NotImplementedError("ex07: kv_cache_bytes")
+
+
+def demonstration() -> None:
+    """Sizes on disk, the chapter's own shape, a model of a billion parameters, and KV caches."""
+    from llm.checkpoint import load_gpt
+
+    gpt = load_gpt()
+    int8, half = swap_linears(gpt), load_gpt().half()
+    for what, model in (("float32", gpt), ("float16", half), ("int8", int8)):
+        print(f"{what:<8} {saved_bytes(model) / 2**20:6.1f} MiB   {compression_ratio(gpt, model):.2f}x smaller")
+    print(f"int8 against float16, as checkpoints are shipped: {compression_ratio(half, int8):.2f}x")
+    chapter = GPTConfig(vocab_size=50257, n_layer=4, n_head=4, n_embd=128)
+    print(
+        f"predicted: this GPT {predicted_ratio(gpt.config):.2f}x, the chapter's shape {predicted_ratio(chapter):.2f}x"
+    )
+    sizes = ", ".join(
+        f"{what} {10**9 * size / 10**9:g} GB" for what, size in (("float32", 4), ("int8", 1), ("int4", 0.5))
+    )
+    print(f"1 billion parameters: {sizes}")
+    for batch in (1, 64):
+        cost = [kv_cache_bytes(gpt.config, 256, batch, size) / 2**20 for size in (4, 1)]
+        print(f"KV cache of 256 tokens, batch {batch}: float32 {cost[0]:.1f} MiB, int8 {cost[1]:.1f} MiB")
+
+
+if __name__ == "__main__":
+    try:
+        demonstration()
+    except NotImplementedError as stub:
+        print(f"not there yet: {stub}")

@@ -1,0 +1,114 @@
+"""ex08  CPU speed: is it twice as fast, and how would you know?
+
+Integer products are faster where the processor has instructions for them. PyTorch's own tool is one call:
+
+    torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+
+It makes weights int8 once and quantizes activations on the fly, as you did in ex05, with two differences to know: one
+scale serves all activations of a call, so a later token can change an earlier one's result; and on x86 engines they get
+7 bits, so that sums of products cannot overflow 16-bit registers. Which kernels run is decided when a model is
+quantized, by torch.backends.quantized.engine; results and speed differ by engine, and supported_engines lists yours.
+The tool is deprecated in favour of the torchao package and warns of it; the idea and the kernels remain.
+
+Timing a shared computer is a craft of its own. The first calls are slow: warm up and drop them. Single times have
+outliers: take a median. And the machine drifts: time both sides in turn, pair by pair, and take the median of the
+pairs' ratios, so that a slow minute hits both. When it passes, run `python -m exercises.ex08_cpu_speed`.
+"""
+
+if __name__ == "__main__" and not __package__:
+    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex08_cpu_speed")
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+
+
+def dynamic_int8(model: nn.Module) -> nn.Module:
+    """PyTorch's own dynamic quantization of every Linear, with the engine that is set.
+
+    model:   stays as it is
+    returns: a new model. No warning reaches the screen
+    """
+    # TODO: ex08, step 1 of 4. The call of the lesson, with its warnings kept off the screen.
+    raise NotImplementedError("ex08: dynamic_int8")
+
+
+def fast_int8(model: nn.Module) -> nn.Module:
+    """The fastest int8 version of model that you can find.
+
+    model:   stays as it is
+    returns: a new model with the weight of every Linear in int8 and no float copy of it anywhere; its state dict is at
+             least 2.8 times smaller, its outputs are close; torch's engine and thread settings are as they were before
+    """
+    # TODO: ex08, step 2 of 4, after the two below. Which engine here is fastest? Leave the setting as you found it.
+    raise NotImplementedError("ex08: fast_int8")
+
+
+def median_latency(
+    fn: Callable[[], object],
+    warmup: int = 3,
+    repeats: int = 20,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """The middle of `repeats` timed calls of fn, after `warmup` calls that do not count.
+
+    clock:   returns seconds
+    returns: seconds; of an even number of times, the mean of the middle two
+    """
+    # TODO: ex08, step 3 of 4. Which calls are timed, and which are not?
+    raise NotImplementedError("ex08: median_latency")
+
+
+def paired_speedup(
+    baseline: Callable[[], object],
+    candidate: Callable[[], object],
+    rounds: int = 21,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """How many times faster candidate is: the median of baseline / candidate over `rounds` pairs timed in turn.
+
+    returns: a number above 1 where candidate is the faster one
+    """
+    # TODO: ex08, step 4 of 4. One pair after the other, a ratio for each.
+    raise NotImplementedError("ex08: paired_speedup")
+
+
+@contextlib.contextmanager
+def _engine(name: str) -> Iterator[None]:
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = name
+    try:
+        yield
+    finally:
+        torch.backends.quantized.engine = before
+
+
+def demonstration() -> None:
+    """Every engine of this machine against float32, and what one scale for a whole call does to causality."""
+    from llm.checkpoint import load_gpt
+
+    gpt, ids = load_gpt(), torch.randint(2048, (1, 128))
+    changed = ids.clone()
+    changed[0, -1] = (ids[0, -1] + 1) % 2048
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for engine in torch.backends.quantized.supported_engines:
+            with _engine(engine):
+                model = dynamic_int8(gpt)
+            model(ids)
+            speedup = paired_speedup(lambda: gpt(ids), lambda: model(ids), rounds=7)  # noqa: B023
+            leak = (model(ids) - model(changed))[0, :-1].abs().max()
+            print(f"{engine:<8} {speedup:.2f}x; another last token moves earlier logits by up to {leak:.3f}")
+        leak = (gpt(ids) - gpt(changed))[0, :-1].abs().max()
+        print(f"float32  1.00x; another last token moves earlier logits by up to {leak:.3f}")
+
+
+if __name__ == "__main__":
+    try:
+        demonstration()
+    except NotImplementedError as stub:
+        print(f"not there yet: {stub}")

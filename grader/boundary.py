@@ -1,0 +1,395 @@
+"""The line between a suite and a student's code: what crosses it, and the local door through it.
+
+Suites talk to one object, `student`. The local door below runs the student's code in this process, so that a debugger
+and `print` work, yet rebuilds every argument and result through `pack` and `unpack` as a wire would: a result is
+values, never an object that could judge itself. A second door, to a process that is not trusted, wears the same face.
+"""
+
+import contextlib
+import gc
+import io
+import subprocess
+import sys
+import tempfile
+import time
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from grader import loader
+from llm.model import GPTConfig
+
+HANDLE_METHODS = ("append", "read", "nbytes", "eval", "train")  # what a handle offers besides the fixed face
+TEXT_LIMIT = 200_000  # characters kept of what a script prints
+
+
+class Undecided(pytest.skip.Exception):
+    """This machine cannot judge this: neither passed nor failed."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where in the student's code an exception came from."""
+
+    function: str
+    file: Path | None
+    line: int | None
+    text: str
+
+
+def origin(error: BaseException) -> Origin | None:
+    """The student's frame an exception left through; None for the suite's own exceptions."""
+    return getattr(error, "_kata_origin", None)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a script did."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Files:
+    """A scratch folder that both sides see; reads are bounded."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def path(self, name: str = "") -> str:
+        return str(self._folder / name)
+
+    def names(self, folder: str = "") -> list[str]:
+        """Everything below a folder, relative to it, sorted; empty where there is no such folder."""
+        top = self._folder / folder
+        return sorted(str(p.relative_to(top)) for p in top.rglob("*")) if top.is_dir() else []
+
+    def size(self, name: str) -> int:
+        return (self._folder / name).stat().st_size
+
+    def read(self, name: str, limit: int = 1 << 20) -> bytes:
+        with (self._folder / name).open("rb") as file:
+            return file.read(limit)
+
+
+# ---- values: what may cross ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A tensor as bytes: dtype, shape, strides, and the stretch of storage they reach over."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    data: Tensor  # (bytes,) uint8
+
+
+def pack(value: Any, other: Callable[[Any], Any]) -> Any:
+    """value with every tensor turned into bytes; anything that is no plain value goes through `other`."""
+    if isinstance(value, Tensor):
+        return _pack_tensor(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, torch.dtype | GPTConfig):
+        return value
+    for plain in (bool, int, float, str, bytes):
+        if isinstance(value, plain):
+            return plain(value)  # a subclass stays behind
+    if isinstance(value, dict):
+        return {pack(k, other): pack(v, other) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(pack(v, other) for v in value) if type(value) in (list, tuple) else tuple(value)
+    return other(value)
+
+
+def unpack(value: Any) -> Any:
+    if isinstance(value, Packed):
+        tensor = torch.empty(0, dtype=value.dtype)
+        return tensor.set_(value.data.clone().untyped_storage(), 0, value.shape, value.stride)
+    if isinstance(value, _Quantized):
+        return value.rebuild()
+    if isinstance(value, dict):
+        return {unpack(k): unpack(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(unpack(v) for v in value)
+    return value
+
+
+def _pack_tensor(tensor: Tensor) -> "Packed | _Quantized":
+    with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
+        tensor = tensor.detach()
+        if tensor.is_quantized:
+            return _Quantized.of(tensor)
+        if tensor.is_sparse or tensor.layout is not torch.strided or tensor.device.type != "cpu":
+            tensor = tensor.cpu().to_dense()
+        tensor = tensor.resolve_conj().resolve_neg()
+        extent = (
+            0
+            if tensor.numel() == 0
+            else 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+        )
+        flat = torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
+        return Packed(tensor.dtype, tuple(tensor.shape), tensor.stride(), flat.clone().view(torch.uint8))
+
+
+@dataclass(frozen=True)
+class _Quantized:
+    """One of PyTorch's own quantized tensors, as found in the state dict of a dynamically quantized model."""
+
+    codes: Packed
+    scales: Packed
+    zero_points: Packed
+    axis: int | None
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "_Quantized":
+        if tensor.qscheme() in (torch.per_channel_affine, torch.per_channel_symmetric):
+            scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
+            axis = tensor.q_per_channel_axis()
+        else:
+            scales, zeros, axis = torch.tensor(tensor.q_scale()), torch.tensor(tensor.q_zero_point()), None
+        return cls(*map(_pack_tensor, (tensor.int_repr(), scales, zeros)), axis, tensor.dtype)
+
+    def rebuild(self) -> Tensor:
+        codes, scales, zeros = unpack(self.codes), unpack(self.scales), unpack(self.zero_points)
+        if self.axis is None:
+            return torch._make_per_tensor_quantized_tensor(codes, float(scales), int(zeros))
+        return torch._make_per_channel_quantized_tensor(codes, scales, zeros, self.axis)
+
+
+# ---- the local door --------------------------------------------------------------------------------------------------
+
+
+class Student:
+    """One exercise of a submission, as suites see it: call its functions by name.
+
+    Also: exercise(name), view(model), host(model), timed(call, ...), threads(n), settings(), run(argv), fresh(...), files.
+    """
+
+    def __init__(self, submission: Path, exercise: str):
+        self._submission, self._exercise = submission.resolve(), exercise
+        self._copies: dict[int, tuple[nn.Module, nn.Module]] = {}  # by id: the suite's module, the student's copy
+        self._scratch = tempfile.TemporaryDirectory(prefix="kata-")
+        self._last_call = ""
+        self.files = Files(Path(self._scratch.name))
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: self._call(self._function(name), name, args, kwargs)
+
+    def exercise(self, name: str) -> "Student":
+        """The same student's other exercise, such as an earlier one that this one builds on."""
+        other = Student(self._submission, name)
+        other._copies, other.files, other._scratch = self._copies, self.files, self._scratch
+        return other
+
+    def view(self, model: nn.Module) -> nn.Module:
+        """The student's copy of a module that was passed in during this test, as it is now."""
+        return self._copies[id(model)][1]
+
+    def host(self, model: nn.Module) -> "Handle":
+        """A trusted module, called over the same road as a student's: a fair opponent when timing."""
+        return Handle(self, model)
+
+    def timed(self, call: "Handle", *args) -> tuple[float, Any]:
+        """Seconds until the full result is here, and the result."""
+        began = time.perf_counter()
+        result = call(*args)
+        return time.perf_counter() - began, result
+
+    def settings(self) -> dict[str, Any]:
+        """PyTorch's global settings where the student's code runs."""
+        return {
+            "torch.backends.quantized.engine": torch.backends.quantized.engine,
+            "torch.get_num_threads()": torch.get_num_threads(),
+            "torch.get_float32_matmul_precision()": torch.get_float32_matmul_precision(),
+            "torch.get_default_dtype()": torch.get_default_dtype(),
+            "torch.is_grad_enabled()": torch.is_grad_enabled(),
+        }
+
+    @contextlib.contextmanager
+    def threads(self, count: int) -> Iterator[None]:
+        """While this lasts, both sides compute with so many threads."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def run(self, argv: list[str]) -> Ran:
+        """The exercise's main(argv), its exit code and what it printed."""
+        main, out, err = self._function("main"), io.StringIO(), io.StringIO()
+        self._last_call = "main"
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = main([str(argument) for argument in argv])
+            except SystemExit as stop:
+                code = stop.code
+            except Exception as error:
+                self._mark(error, "main")
+                raise
+        if isinstance(code, str):
+            code, _ = 1, err.write(code)
+        return Ran(0 if code is None else int(code), out.getvalue()[-TEXT_LIMIT:], err.getvalue()[-TEXT_LIMIT:])
+
+    def fresh(self, function: str, *args, then: tuple = ()) -> Any:
+        """function(*args)(*then) in a process of its own, which knows nothing of this one: values only.
+
+        raises: AssertionError with the end of the process's stderr where it failed
+        """
+        values = pack((args, then), _refuse)
+        with tempfile.TemporaryDirectory() as folder:
+            job, answer = Path(folder, "job"), Path(folder, "answer")
+            torch.save((str(self._submission), self._exercise, function, unpack(values)), job)
+            command = [sys.executable, "-m", "grader.fresh", str(job), str(answer)]
+            root = Path(__file__).parent.parent
+            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=root)
+            if done.returncode or not answer.exists():
+                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                raise AssertionError(f"in a fresh process, {function} ended with code {done.returncode}: {last}")
+            return torch.load(answer, weights_only=True)
+
+    def location(self) -> tuple[Path | None, int | None]:
+        """File and line of the function that was called last, for a learner to open."""
+        file = self._submission / f"{self._exercise}.py"
+        code = getattr(sys.modules.get(f"{loader.PACKAGE}.{self._exercise}"), self._last_call, None)
+        code = getattr(code, "__code__", None)
+        return (Path(code.co_filename), code.co_firstlineno) if code else (file if file.exists() else None, None)
+
+    def forget_copies(self) -> None:
+        self._copies.clear()
+
+    def _function(self, name: str) -> Callable:
+        function = getattr(loader.load(self._submission, self._exercise), name, None)
+        if not callable(function):
+            raise loader.Problem("not started", f"{self._exercise}.py has no function `{name}`")
+        return function
+
+    def _call(self, function: Callable, name: str, args: tuple, kwargs: dict) -> Any:
+        if function.__class__ is types.FunctionType:
+            self._last_call = name
+        packed = pack((args, kwargs), self._send)
+        theirs, their_kwargs = unpack(packed)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                result = function(*theirs, **their_kwargs)
+        except Exception as error:
+            self._write_back(packed, (theirs, their_kwargs), (args, kwargs))
+            self._mark(error, name)
+            raise
+        self._write_back(packed, (theirs, their_kwargs), (args, kwargs))
+        return unpack(pack(result, self._receive))
+
+    def _send(self, value: Any) -> Any:
+        """What else crosses to the student: handles come home, modules are copied, callables are wrapped."""
+        if isinstance(value, Handle):
+            return value._object
+        if isinstance(value, nn.Module):
+            if id(value) not in self._copies:
+                self._copies[id(value)] = (value, _copy_module(value))
+            return self._copies[id(value)][1]
+        if callable(value):
+            return lambda *args: unpack(pack(value(*unpack(pack(args, _refuse))), _refuse))
+        return _refuse(value)
+
+    def _receive(self, value: Any) -> "Handle":
+        return Handle(self, value)
+
+    def _write_back(self, packed: Any, theirs: Any, ours: Any) -> None:
+        """Changes that the student made to tensor arguments show up in the suite's tensors, as they would locally."""
+        if isinstance(packed, Packed):
+            now = _pack_tensor(theirs)
+            if (now.dtype, now.shape) != (packed.dtype, packed.shape) or not torch.equal(now.data, packed.data):
+                with torch.no_grad():
+                    ours.resize_(now.shape).copy_(unpack(now))
+        elif isinstance(packed, dict):
+            for key in packed:
+                self._write_back(packed[key], theirs[key], ours[key])
+        elif isinstance(packed, list | tuple) and len(packed) == len(theirs):
+            for parts in zip(packed, theirs, ours, strict=True):
+                self._write_back(*parts)
+
+    def _mark(self, error: Exception, name: str) -> None:
+        if origin(error) is None:
+            frame = loader.last_frame(error, self._submission)
+            where = (Path(frame.filename), frame.lineno, frame.line or "") if frame else (None, None, "")
+            error._kata_origin = Origin(name, *where)
+
+
+class Handle:
+    """Something a student returned that does not cross: a module, a cache. It can be called and read, not touched."""
+
+    def __init__(self, door: Student, value: Any):
+        self._door, self._object = door, value
+
+    def __call__(self, *args, **kwargs) -> Any:
+        with torch.no_grad():
+            return self._door._call(self._object, self.kind, args, kwargs)
+
+    def __getattr__(self, name: str) -> Callable:
+        if name not in HANDLE_METHODS or not hasattr(self._object, name):
+            raise AttributeError(f"a handle on a {self.kind} offers no {name}")
+        return lambda *args: self._door._call(getattr(self._object, name), name, args, {})
+
+    @property
+    def kind(self) -> str:
+        return type(self._object).__name__
+
+    @property
+    def is_module(self) -> bool:
+        return isinstance(self._object, nn.Module)
+
+    @property
+    def training(self) -> bool:
+        return bool(self._object.training)
+
+    def modes(self) -> dict[str, bool]:
+        """The training flag of every submodule by its name."""
+        return {name: module.training for name, module in self._object.named_modules()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._door._call(lambda: dict(self._object.state_dict()), "state_dict", (), {})
+
+    def held_tensors(self) -> list[tuple[torch.dtype, tuple[int, ...]]]:
+        """dtype and shape of every tensor that can be reached from the object, registered or not."""
+        found, seen, pending = [], set(), [self._object]
+        while pending:
+            value = pending.pop()
+            if id(value) in seen or isinstance(value, type | types.ModuleType | types.FrameType):
+                continue
+            seen.add(id(value))
+            if isinstance(value, Tensor):
+                found.append((value.dtype, tuple(value.shape)))
+            elif isinstance(value, types.FunctionType):  # what it closes over, not the module it was written in
+                pending += [value.__closure__, value.__defaults__, value.__kwdefaults__]
+            else:
+                pending += gc.get_referents(value)
+        return found
+
+
+def _copy_module(module: nn.Module) -> nn.Module:
+    """A deep copy by way of bytes: shared parameters stay shared, nothing refers back to the original."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.save(module, buffer)
+        buffer.seek(0)
+        return torch.load(buffer, weights_only=False)  # bytes that this very function wrote
+
+
+def _refuse(value: Any) -> Any:
+    raise TypeError(f"a {type(value).__name__} cannot cross the boundary")

@@ -1,0 +1,143 @@
+"""The parent's side of grader/child.py: starting children, hearing from them, ending them."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from grader.results import Host
+from grader.syllabus import ROOT
+
+START_SECONDS = 180  # for a child's imports: the first import of torch from a cold disk takes long
+
+
+class ChildGone(Exception):
+    """The child's end of the pipe closed."""
+
+
+class StartError(RuntimeError):
+    """No child can be started: the installation is at fault, not the submission."""
+
+
+class Child:
+    """An interpreter that imports what a suite needs, and then waits for one job."""
+
+    def __init__(self, seed: int):
+        reading, writing = os.pipe()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": str(seed)}
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "grader.child", str(writing)],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._stderr,
+            pass_fds=[writing],
+            start_new_session=True,  # so that it and all that it starts can be ended together
+        )
+        os.close(writing)
+        self._events, self._unread = reading, b""
+        self.host: Host | None = None
+
+    def wait_until_ready(self) -> None:
+        """raises: StartError"""
+        if self.host:
+            return
+        try:
+            event = self.receive(time.monotonic() + START_SECONDS)
+        except ChildGone:
+            event = None
+        if event is None:
+            reason = self.stderr().strip().splitlines() or [f"no answer in {START_SECONDS} s"]
+            raise StartError(f"the tests cannot start ({reason[-1]}): delete the folder .venv and try again")
+        self.host = Host(**event["host"])
+
+    def receive(self, until: float) -> dict | None:
+        """The next event; None when there was none until that time (of time.monotonic).
+
+        raises: ChildGone
+        """
+        while b"\n" not in self._unread:
+            if not select.select([self._events], [], [], max(0.0, until - time.monotonic()))[0]:
+                return None
+            received = os.read(self._events, 1 << 16)
+            if not received:
+                raise ChildGone
+            self._unread += received
+        line, _, self._unread = self._unread.partition(b"\n")
+        return json.loads(line)
+
+    def send(self, job: dict) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it is gone: receive will tell
+            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def stack(self) -> str:
+        """Where it is at this moment, as faulthandler writes it, the innermost frame first; empty when it is gone."""
+        before = len(self.stderr())
+        os.kill(self._process.pid, signal.SIGUSR1)
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            time.sleep(0.1)
+            if len(text := self.stderr()) > before:
+                return text[before:]
+        return ""
+
+    def stderr(self) -> str:
+        return os.pread(self._stderr.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def end(self) -> int:
+        """Ends it and all that it started; returns its exit code, negative for a signal."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: PermissionError for one that has ended
+            os.killpg(self._process.pid, signal.SIGKILL)
+        code = self._process.wait()
+        os.close(self._events)
+        self._stderr.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        return code
+
+
+class Children:
+    """Hands out ready children, and can have a spare one importing while another is at work."""
+
+    def __init__(self, seed: int):
+        self._seed = seed
+        self._living: list[Child] = []
+        self._spare: Child | None = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for child in list(self._living):
+            self.end(child)
+
+    def take(self) -> Child:
+        """raises: StartError"""
+        self.prepare()
+        child, self._spare = self._spare, None
+        child.wait_until_ready()
+        return child
+
+    def prepare(self) -> None:
+        """Lets a spare child begin with its imports."""
+        if self._spare is None:
+            self._spare = Child(self._seed)
+            self._living.append(self._spare)
+
+    def settle(self) -> None:
+        """Waits until the spare child has imported everything and is quiet."""
+        if self._spare:
+            self._spare.wait_until_ready()
+
+    def end(self, child: Child) -> int:
+        self._living.remove(child)
+        return child.end()

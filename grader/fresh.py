@@ -1,0 +1,18 @@
+"""One call of a student's function in a new interpreter: `python -m grader.fresh JOB ANSWER`, for Student.fresh."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from grader.boundary import Student
+
+
+def main(job: str, answer: str) -> None:
+    submission, exercise, function, (args, then) = torch.load(job, weights_only=False)
+    result = getattr(Student(Path(submission), exercise), function)(*args)
+    torch.save(result(*then) if then else result, answer)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,104 @@
+"""Imports one exercise of a submission, always as `exercises.<name>`, whatever its folder is called.
+
+Only the `student` fixture comes here. Sources are compiled afresh each time: a stale .pyc next to a file that was
+edited twice within a second would make a learner doubt their own eyes.
+"""
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+PACKAGE = "exercises"
+
+
+class Problem(Exception):
+    """Why an exercise cannot even be called: its `kind` is "not started" or "import"."""
+
+    def __init__(self, kind: str, message: str, file: Path | None = None, line: int | None = None):
+        super().__init__(message)
+        self.kind, self.file, self.line = kind, file, line
+
+
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    def get_code(self, fullname):
+        return self.source_to_code(self.get_data(self.path), self.path)  # never from bytecode
+
+
+class _Finder:
+    """Answers for `exercises` and `exercises.*` out of one folder, before any other finder is asked."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname == PACKAGE:
+            spec = importlib.machinery.ModuleSpec(PACKAGE, None, is_package=True)
+            spec.submodule_search_locations = [str(self.folder)]
+            return spec
+        file = self.folder / f"{fullname.removeprefix(PACKAGE + '.')}.py"
+        if fullname.startswith(PACKAGE + ".") and file.is_file():
+            return importlib.util.spec_from_file_location(fullname, file, loader=_SourceLoader(fullname, str(file)))
+        return None
+
+
+def load(submission: Path, name: str) -> ModuleType:
+    """The module of exercise `name` in the folder `submission`.
+
+    raises: Problem where the file is missing (not started) or does not import; the message names file and line
+    """
+    submission = submission.resolve()
+    file = submission / f"{name}.py"
+    if not file.is_file():
+        raise Problem("not started", f"there is no {name}.py in {submission}")
+    _install(submission)
+    try:
+        return importlib.import_module(f"{PACKAGE}.{name}")
+    except SyntaxError as error:
+        raise Problem("import", _syntax_error(error), Path(error.filename or file), error.lineno) from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an exercise may well call sys.exit() at import
+        frame = last_frame(error, submission)
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(PACKAGE + "."):
+            missing = error.name.removeprefix(PACKAGE + ".")
+            raise Problem("not started", f"{name}.py imports {missing}.py, which is not in {submission}") from None
+        where = f"{shown(Path(frame.filename))}:{frame.lineno}: {frame.line}\n" if frame else ""
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        message = f"importing {name}.py raised an error\n{where}{what}"
+        raise Problem("import", message, Path(frame.filename) if frame else file, frame and frame.lineno) from None
+
+
+def last_frame(error: BaseException, folder: Path) -> traceback.FrameSummary | None:
+    """The innermost frame of the traceback that lies in folder: the learner's own line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f for f in reversed(frames) if Path(f.filename).is_relative_to(folder)), None)
+
+
+def shown(file: Path) -> str:
+    """A path as a learner would type it: relative to the working folder where it lies below it."""
+    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
+
+
+def _install(submission: Path) -> None:
+    present = next((finder for finder in sys.meta_path if isinstance(finder, _Finder)), None)
+    if present and present.folder == submission:
+        return
+    if present:
+        sys.meta_path.remove(present)
+    for module in [m for m in sys.modules if m == PACKAGE or m.startswith(PACKAGE + ".")]:
+        del sys.modules[module]
+    sys.meta_path.insert(0, _Finder(submission))
+
+
+def _syntax_error(error: SyntaxError) -> str:
+    lines = [f"{shown(Path(error.filename))}:{error.lineno}: {error.msg}"]
+    if error.text:
+        text = error.text.rstrip("\n")
+        indent = len(text) - len(text.lstrip())
+        lines.append("    " + text.lstrip())
+        lines.append("    " + " " * max(0, (error.offset or 1) - 1 - indent) + "^")
+    return "\n".join(lines)

@@ -1,0 +1,125 @@
+"""The pytest plugin of the graded suites: the `student` fixture, the seed, and what a report means to a learner.
+
+Every report gets a dict `report.kata` with outcome, kind, message, file, line, measured figures and the learner's own
+prints; the board and the JSON are made of these.
+"""
+
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+
+from grader import boundary, loader
+
+ROOT = Path(__file__).parent.parent
+PRINTS_LIMIT = 4_000  # characters of a learner's prints that are kept for one test
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("kata")
+    group.addoption("--submission", default="exercises", metavar="DIR", help="the folder to test (exercises)")
+    group.addoption("--seed", type=int, default=None, metavar="N", help="repeat a run with the same inputs")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "points(n): what a test function of a graded suite is worth")
+    if config.option.seed is None:
+        config.option.seed = random.SystemRandom().randrange(2**32)
+
+
+def pytest_report_header(config):
+    return f"submission: {config.option.submission}, seed: {config.option.seed}"
+
+
+@pytest.fixture(scope="session")
+def seed(request) -> int:
+    return request.config.option.seed
+
+
+@pytest.fixture
+def rng(request, seed):
+    """Random numbers for this one test: the same for the same seed, also when it runs alone."""
+    return generator(seed, request.node.nodeid)
+
+
+@pytest.fixture
+def measured(request) -> dict[str, float]:
+    """Figures that the board shows: measured["size ratio"] = 3.2."""
+    request.node._kata_measured = figures = {}
+    return figures
+
+
+@pytest.fixture(scope="module")
+def student(request):
+    """The exercise that this suite is about, behind the boundary (grader/boundary.py)."""
+    folder = Path(request.config.option.submission)
+    name = Path(request.module.__file__).stem.removeprefix("test_")
+    face = boundary.Student(folder if folder.is_absolute() else request.config.invocation_params.dir / folder, name)
+    request.node._kata_student = face
+    return face
+
+
+@pytest.fixture(autouse=True)
+def _a_test_starts_with_fresh_copies(request):
+    if "student" in request.fixturenames:
+        request.getfixturevalue("student").forget_copies()
+
+
+def generator(seed: int, label: str):
+    import torch
+
+    digest = hashlib.sha256(f"{seed}:{label}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "call" or (report.when == "setup" and not report.passed):
+        report.kata = _verdict(item, call)
+        report.kata["measured"] = getattr(item, "_kata_measured", {})
+        report.kata["output"] = report.capstdout[:PRINTS_LIMIT]
+    return report
+
+
+def _verdict(item, call) -> dict:
+    verdict = {"outcome": "passed", "kind": "", "message": "", "file": None, "line": None}
+    if call.excinfo is None:
+        return verdict
+    error, student = call.excinfo.value, getattr(item.getparent(pytest.Module), "_kata_student", None)
+    came_from = boundary.origin(error)
+    file, line = student.location() if student else (None, None)
+    if isinstance(error, boundary.Undecided):
+        verdict |= {"outcome": "undecided", "message": str(error)}
+    elif isinstance(error, loader.Problem):
+        verdict |= {"outcome": "error" if error.kind == "import" else "failed", "kind": error.kind}
+        verdict["message"], (file, line) = str(error), (error.file or file, error.line or line)
+    elif type(error).__name__ in ("CheckpointError", "CorpusError") and came_from is None:
+        verdict |= {"outcome": "error", "kind": "environment", "message": str(error)}
+    elif isinstance(error, NotImplementedError) and came_from:
+        verdict |= {"outcome": "failed", "kind": "not started"}
+        verdict["message"] = f"`{came_from.function}` is still a stub"
+        file, line = came_from.file or file, came_from.line or line
+    elif came_from:
+        verdict |= {"outcome": "failed", "kind": "crashed", "message": _crash(error, came_from)}
+        file, line = came_from.file or file, came_from.line or line
+    elif isinstance(error, pytest.fail.Exception) and str(error).startswith("Timeout"):
+        verdict |= {"outcome": "timeout", "message": f"still running: {error}"}
+    elif isinstance(error, AssertionError | pytest.fail.Exception):
+        verdict |= {"outcome": "failed", "kind": "wrong", "message": str(error).split("\nassert ")[0]}
+    elif isinstance(error, pytest.skip.Exception):
+        verdict |= {"outcome": "failed", "kind": "suite", "message": f"skipped, which earns nothing: {error}"}
+    else:
+        verdict |= {"outcome": "failed", "kind": "suite"}
+        verdict["message"] = f"the suite itself stumbled: {type(error).__name__}: {error}"
+    verdict["file"], verdict["line"] = (str(file) if file else None), line
+    return verdict
+
+
+def _crash(error: BaseException, came_from: boundary.Origin) -> str:
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    lines = [f"`{came_from.function}` raised an error", f"raised    {what.splitlines()[0][:300]}"]
+    if came_from.file:
+        lines.append(f"at        {loader.shown(came_from.file)}:{came_from.line}: {came_from.text}")
+    return "\n".join(lines)

@@ -1,0 +1,147 @@
+"""Every command of the project; `nox --list` names them, and `nox` alone is the learner's: the board.
+
+All of them share one environment, .venv, which is made when it is missing and mended when the pins in pyproject.toml
+change. Nox has no option for that, so its sessions get no environment of their own. KATA_TORCH_INDEX may name one more
+package index: where PyPI's torch is a CUDA build of gigabytes, https://download.pytorch.org/whl/cpu has a small one.
+"""
+
+import sys
+
+if sys.version_info < (3, 11) or sys.platform == "win32":
+    sys.exit("error: the kata needs Python 3.11 or newer, on Linux or macOS (on Windows: inside WSL)")
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+PIP_OPTIONS = {"text": ["--no-deps"]}  # by dependency group
+
+nox.options.sessions = ["check"]
+logging.getLogger("nox").addFilter(lambda record: "uv binary" not in record.getMessage())  # not needed, so not missed
+command = nox.session(venv_backend="none")
+
+
+@command
+def check(session: nox.Session) -> None:
+    """The board: what passes, and what to do next. `-- ex03`: one exercise. `-- --help`: all options."""
+    run("-m", "grader.check", *session.posargs)
+
+
+@command
+def generate(session: nox.Session) -> None:
+    """Text from the model at a bit width: `-- --bits 4 "ROMEO:"`."""
+    run("-m", "llm.generate", *session.posargs)
+
+
+@command
+def train(session: nox.Session) -> None:
+    """Trains the model again: hours on a CPU, and goes on where it was stopped."""
+    run("-m", "llm.train", *session.posargs)
+
+
+@command
+def tests(session: nox.Session) -> None:
+    """The project's own tests."""
+    run("-m", "pytest", *session.posargs, groups=("kata", "text", "tests"))
+
+
+def run(*arguments: str, groups: tuple[str, ...] = ("kata", "text")) -> None:
+    """Runs .venv's Python, once these dependency groups are installed; a failure's exit code becomes nox's own."""
+    prepare(groups)
+    process = subprocess.Popen([PYTHON, *arguments], cwd=ROOT)
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt:  # the command got it too, and has something to say before it ends
+            continue
+    if code:
+        sys.exit(code if code > 0 else 128 - code)
+
+
+def prepare(groups: tuple[str, ...]) -> None:
+    """Makes .venv hold the pins of these groups; when it does already, this costs a look at a few small files."""
+    pins = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    if not any(_is_stale(group, pins[group]) for group in groups):
+        return
+    with _one_at_a_time():
+        stale = [group for group in groups if _is_stale(group, pins[group])]  # another nox may have been quicker
+        if stale:
+            print("Setting up .venv with PyTorch and a few small packages: a minute or two, this once.", flush=True)
+        if not (PYTHON.exists() and _packages().joinpath("pip").is_dir()):
+            _say("creating .venv")
+            _call(sys.executable, "-m", "virtualenv", "--clear", "--no-periodic-update", str(VENV))
+        for group in stale:
+            _stamp(group).unlink(missing_ok=True)  # an installation that stops half-way leaves none
+            _install(pins[group], PIP_OPTIONS.get(group, []))
+            _stamp(group).write_text(_pinned(pins[group]))
+        if stale:
+            _say("")
+
+
+def _install(requirements: list[str], options: list[str]) -> None:
+    if index := os.environ.get("KATA_TORCH_INDEX"):
+        options = [*options, "--extra-index-url", index]
+    pip = ["-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar=off"]
+    _call(str(PYTHON), *pip, *options, *requirements)
+
+
+def _call(*command: str) -> None:
+    """Runs a command with its latest line as the only sign of life; all that it said is shown if it fails."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            _say(line.strip())
+    if process.returncode:
+        _say("")
+        print(*said, sep="", end="")
+        sys.exit("error: .venv could not be set up, see above; run the same command to go on, once that is mended")
+
+
+def _say(line: str) -> None:
+    """Shows a line in place of the one before, where there is a terminal to do it on."""
+    if sys.stdout.isatty():
+        print(f"\r\033[K{line[:78]}", end="", flush=True)
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    folder = ROOT / ".kata"
+    folder.mkdir(exist_ok=True)
+    with (folder / "setup.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another nox is setting up .venv: waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield  # closing the file unlocks it
+
+
+def _is_stale(group: str, requirements: list[str]) -> bool:
+    stamp = _stamp(group)
+    return not (PYTHON.exists() and stamp.is_file() and stamp.read_text() == _pinned(requirements))
+
+
+def _stamp(group: str) -> Path:
+    return _packages() / f"kata-{group}.stamp"
+
+
+def _packages() -> Path:
+    """Of the Python that runs nox: another version finds nothing here, and begins anew."""
+    return VENV / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
+
+
+def _pinned(requirements: list[str]) -> str:
+    return hashlib.sha256("\n".join(requirements).encode()).hexdigest()

@@ -1,0 +1,120 @@
+"""ex04  The integer product: multiply codes, scale once
+
+So far codes were turned back into floats before use. The speed comes from not doing that: quantize the activations
+too, multiply integers, and bring the scales in afterwards.
+
+    x[t, k] = sx[t] * xq[t, k]        one scale per token t, found on the fly: max|x[t, :]| / 127
+    W[n, k] = sw[n] * wq[n, k]        one scale per output channel n, from ex02
+    y[t, n] = sum_k x[t, k] * W[n, k] = sx[t] * sw[n] * sum_k xq[t, k] * wq[n, k]
+
+Neither scale depends on k, so both leave the sum, and the sum itself is exact, in integers. Two traps wait there. A
+product of two int8 tensors is again int8 in PyTorch and wraps around silently: 100 * 100 becomes 16. And float32 holds
+whole numbers exactly only up to 2**24, which is 1,040 terms of 127 * 127. The sum of K = 4,096 such terms needs 26 bits
+and a sign: int32.
+
+A scale per token also means that no token can disturb another; one scale for the whole call lets a single loud token
+make all others coarse, a later one too. When it passes, run `python -m exercises.ex04_int8_product`.
+"""
+
+if __name__ == "__main__" and not __package__:
+    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex04_int8_product")
+
+import time
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from .ex02_per_channel import quantize_per_channel
+
+EXACT_TERMS = 1024  # 1024 * 127 * 127 < 2**24: up to here a float32 sum of code products is exact
+
+
+def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
+    """8-bit codes of activations, with one scale for every token.
+
+    x:       (..., K), finite, any floating-point precision; the leading shape may be anything, also empty
+    returns: (codes, scales): x.shape int8 in [-127, 127], and x.shape[:-1] + (1,) float32, > 0
+    """
+    x = x.float()
+    largest = x.abs().amax(dim=-1, keepdim=True)
+    scales = torch.where(largest > 0, largest / 127, 1.0)
+    # in place where the tensor is ours: at this size, new memory costs more than arithmetic
+    return (x / scales).round_().clamp_(-127, 127).to(torch.int8), scales
+
+
+def int8_product(xq: Tensor, wq: Tensor) -> Tensor:
+    """The exact sums of products of codes.
+
+    xq:      (..., K) int8, K up to 4096
+    wq:      (N, K) int8
+    returns: (..., N) int32: sum over k of xq[..., k] * wq[n, k]
+    """
+    K = xq.shape[-1]
+    rows = xq.reshape(-1, K)  # (T, K)
+    # _int_mm of PyTorch 2.13 silently returns garbage for K = 1 and for an axis of size 1 with an unusual stride
+    if K > 1 and rows.stride() == wq.stride() == (K, 1) and _int_mm_is_fast_and_right():
+        product = torch._int_mm(rows, wq.t())
+    else:
+        # float32 products are exact in blocks of K; blocks are added in int32
+        blocks = zip(rows.split(EXACT_TERMS, dim=1), wq.split(EXACT_TERMS, dim=1), strict=True)
+        product = sum((a.float() @ b.float().t()).to(torch.int32) for a, b in blocks)
+    return product.view(*xq.shape[:-1], wq.shape[0])
+
+
+def int8_matmul(x: Tensor, wq: Tensor, w_scales: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x @ W.T + bias, computed in integers.
+
+    x:        (..., K), as quantize_tokens takes it
+    wq:       (N, K) int8
+    w_scales: (N, 1) float32, as quantize_per_channel returns it
+    bias:     (N,) or None
+    returns:  (..., N) float32
+    """
+    xq, x_scales = quantize_tokens(x)
+    y = int8_product(xq, wq).float()
+    # scales after the product; the large parts of both first, so that no step overflows unless the result does
+    largest = w_scales.max()
+    y.mul_(x_scales * largest).mul_((w_scales / largest).flatten())
+    return y if bias is None else y.add_(bias)
+
+
+@cache
+def _int_mm_is_fast_and_right() -> bool:
+    """Whether torch._int_mm is worth calling here, found out by trying.
+
+    Without int8 dot products it is 20 to 50 times slower than float32, and some processors' kernels saturate at 16 bits.
+    """
+    a, b = torch.full((128, 512), 127, dtype=torch.int8), torch.full((512, 512), 127, dtype=torch.int8)
+
+    def fastest(product) -> float:
+        times = []
+        for _ in range(4):
+            began = time.perf_counter()
+            product()
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    right = bool((torch._int_mm(a, b.t()) == 512 * 127 * 127).all())
+    return right and fastest(lambda: torch._int_mm(a, b.t())) < 2 * fastest(lambda: a.float() @ b.float().t())
+
+
+def demonstration() -> None:
+    """The traps of integer arithmetic, and the error of an int8 product."""
+    torch.manual_seed(0)
+    hundred = torch.tensor([100], dtype=torch.int8)
+    print(f"100 * 100 in int8: {int(hundred * hundred)}")
+    full = torch.full((1, 4096), 127, dtype=torch.int8)
+    in_int8 = int((full * full).sum(dtype=torch.int8))
+    print(f"the sum of 4,096 * 127 * 127: {int(int8_product(full, full)):,}; all in int8: {in_int8}")
+    x, w = torch.randn(64, 512), torch.randn(256, 512) * 0.02
+    wq, w_scales = quantize_per_channel(w)
+    exact = x @ w.t()
+    for what, loud in (("as it is", 1.0), ("with token 0 made 100 times louder", 100.0)):
+        x[0] *= loud
+        error = (int8_matmul(x, wq, w_scales) - x @ w.t())[1:]
+        print(f"x {what}: relative error of tokens 1 to 63: {error.norm() / exact[1:].norm():.4f}")
+
+
+if __name__ == "__main__":
+    demonstration()

@@ -1,0 +1,79 @@
+"""How a graded test says what went wrong: what was called, what came back, what was expected, what to think about."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def explain(called: str, got: Any, expected: Any, think: str = "") -> str:
+    """Four short lines; `think` asks a question and never gives the answer away."""
+    rows = [("called", called), ("got", got), ("expected", expected)] + ([("think", think)] if think else [])
+    return f"{called} is not right\n" + "\n".join(f"{label:<9} {_text(value)}" for label, value in rows)
+
+
+def describe(tensor: Tensor) -> str:
+    """A tensor in a few words: `float32 (64, 64) in [-3.1, 2.9]`."""
+    kind = f"{str(tensor.dtype).removeprefix('torch.')} {_shape(tensor)}"
+    if tensor.numel() == 0 or tensor.is_quantized:
+        return kind
+    low, high = tensor.double().min().item(), tensor.double().max().item()
+    return f"{kind}, all {low:.4g}" if low == high else f"{kind} in [{low:.4g}, {high:.4g}]"
+
+
+def check_tensor(value: Any, called: str, shape: tuple[int, ...], dtype: torch.dtype, think: str = "") -> Tensor:
+    """value, once it is a tensor of this very shape and dtype."""
+    name = str(dtype).removeprefix("torch.")
+    expected = f"a {name} tensor of shape {tuple(shape)}"
+    assert isinstance(value, Tensor), explain(called, f"a {kind_of(value)}", expected, think)
+    assert tuple(value.shape) == tuple(shape), explain(called, describe(value), expected, think)
+    assert value.dtype == dtype, explain(called, describe(value), expected, think)
+    return value
+
+
+def check_number(value: Any, called: str) -> float:
+    """value as a float: a Python number or a tensor without dimensions."""
+    expected = "a Python number, or a tensor of shape ()"
+    if isinstance(value, Tensor):
+        assert value.dim() == 0, explain(called, describe(value), expected, "Is there a dimension of size 1 too many?")
+        return value.double().item()
+    assert isinstance(value, int | float) and not isinstance(value, bool), explain(called, kind_of(value), expected)
+    return float(value)
+
+
+def check_raises_value_error(call: Callable, called: str, because: str) -> None:
+    """The contract's ValueError; a stub's NotImplementedError and a crash pass through as themselves."""
+    try:
+        result = call()
+    except ValueError:
+        return
+    got = describe(result) if isinstance(result, Tensor) else kind_of(result)
+    raise AssertionError(explain(called, f"{got}, and no error", "a ValueError", because))
+
+
+def check_unchanged(before: Tensor, after: Tensor, called: str) -> None:
+    same = before.shape == after.shape and torch.equal(before, after)
+    assert same, explain(
+        called,
+        f"the argument itself changed: it was {describe(before)}, now it is {describe(after)}",
+        "the argument as it was",
+        "Which of your operations work in place (a trailing underscore, `out=`, `+=`)?",
+    )
+
+
+def kind_of(value: Any) -> str:
+    kind = value.kind if hasattr(value, "kind") else type(value).__name__
+    return "None" if value is None else kind
+
+
+def at(index: Tensor) -> str:
+    return "[" + ", ".join(str(int(i)) for i in index) + "]"
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,127 @@
+"""What is right, computed in float64 and independently of exercises and solutions.
+
+Suites ask here and nowhere else; the tolerances of the contract stand in this one file.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.messages import at, explain
+
+HALF_STEP = 1 + 2**-14  # the slack on s/2 that float32 arithmetic may take
+NEAR_TIE = 1e-4  # within this of a tie, either neighbouring code is right
+PRODUCT = 2**-20  # of the sum of the absolute contributions, for a float32 result of an integer product
+
+
+def qmax(bits: int) -> int:
+    return 2 ** (bits - 1) - 1
+
+
+def exact(w: Tensor) -> Tensor:
+    """w as the contract sees it, rounded to float32 first, then in float64."""
+    return w.detach().to(torch.float32).to(torch.float64)
+
+
+def scale(w: Tensor, bits: int = 8) -> float:
+    """The per-tensor scale in float64; 1.0 for all zeros."""
+    largest = exact(w).abs().max().item()
+    return largest / qmax(bits) if largest > 0 else 1.0
+
+
+def channel_scales(w: Tensor, bits: int, axis: int) -> Tensor:
+    """A scale per index of `axis`, float64, with w.ndim dimensions; 1.0 for zero channels."""
+    slices = exact(w).abs().movedim(axis, 0).flatten(1) if w.dim() > 1 else exact(w).abs()[:, None]
+    largest = slices.max(dim=1).values
+    shape = [1] * w.dim()
+    shape[axis] = -1
+    return torch.where(largest > 0, largest / qmax(bits), 1.0).view(shape)
+
+
+def codes(w: Tensor, step: Tensor | float, bits: int = 8) -> Tensor:
+    """Half-to-even codes in float64, clamped to the grid, as int64."""
+    return (exact(w) / step).round().clamp(-qmax(bits), qmax(bits)).long()
+
+
+def round_trip(w: Tensor, bits: int = 8, axis: int | None = None) -> Tensor:
+    """The reconstruction in float64, per tensor or per channel."""
+    step = scale(w, bits) if axis is None else channel_scales(w, bits, axis)
+    return codes(w, step, bits) * step
+
+
+def away_from_ties(shape: tuple[int, ...], step: Tensor | float, rng: torch.Generator, bits: int = 8) -> Tensor:
+    """float32 values whose code is beyond dispute: every one within 0.45 steps of it, and each row reaches qmax."""
+    limit = qmax(bits)
+    whole = torch.randint(-limit + 1, limit, shape, generator=rng)
+    part = torch.rand(shape, generator=rng, dtype=torch.float64) * 0.9 - 0.45
+    values = whole + part
+    values[..., 0] = limit * (1 - 2 * torch.randint(0, 2, shape[:-1], generator=rng))
+    return (values * step).float()
+
+
+def same_scales(got: Tensor, want: Tensor | float) -> Tensor:
+    """Where float32 scales lie within 2 units in the last place of the float64 ones: a bool for each."""
+    want = torch.as_tensor(want, dtype=torch.float64)
+    unit = torch.from_numpy(np.asarray(np.spacing(want.float().numpy()))).double()
+    return (got.double() - want).abs() <= 2 * unit
+
+
+def check_codes(got: Tensor, w: Tensor, step: Tensor | float, bits: int, called: str, think: str = "") -> None:
+    """Every code is the nearest one; near a tie both neighbours are.  got int8, w and step as the student had them."""
+    ratio = exact(w) / torch.as_tensor(step).double()
+    nearest = ratio.round().clamp(-qmax(bits), qmax(bits))
+    distance = (got.double() - ratio.clamp(-qmax(bits), qmax(bits))).abs()
+    right = (got.double() == nearest) | (distance <= 0.5 + NEAR_TIE)
+    right &= got.double().abs() <= qmax(bits)
+    if not right.all():
+        first = (~right).nonzero()[0]
+        i = tuple(first)
+        raise AssertionError(
+            explain(
+                called,
+                f"code {int(got[i])} at {at(first)}, where w / scale = {ratio[i]:.4f} ({_share(~right)} differ)",
+                f"code {int(nearest[i])}, the nearest in [{-qmax(bits)}, {qmax(bits)}]",
+                think,
+            )
+        )
+
+
+def check_bound(got: Tensor, w: Tensor, step: Tensor | float, called: str, think: str = "") -> None:
+    """No weight is further from its reconstruction than half a step (times the float32 slack)."""
+    error = (got.double() - exact(w)).abs()
+    allowed = (torch.as_tensor(step).double() / 2 * HALF_STEP).expand_as(error)
+    wrong = ~(error <= allowed)
+    if wrong.any():
+        first = wrong.nonzero()[0]
+        i = tuple(first)
+        raise AssertionError(
+            explain(
+                called,
+                f"{exact(w)[i]:.6g} at {at(first)} came back as {got.double()[i]:.6g}: an error of {error[i]:.4g} "
+                f"({_share(wrong)} too far off)",
+                f"at most {allowed[i]:.4g}, which is half a step, s / 2",
+                think,
+            )
+        )
+
+
+def check_close(got: Tensor, want: Tensor, allowed: Tensor, called: str, what: str, think: str = "") -> None:
+    """|got - want| <= allowed for every element; want and allowed in float64."""
+    error = (got.double() - want).abs()
+    wrong = ~(error <= allowed)
+    if wrong.any():
+        first = wrong.nonzero()[0] if got.dim() else torch.zeros(0)
+        i = tuple(first.long())
+        where = f" at {at(first)}" if got.dim() else ""
+        raise AssertionError(
+            explain(
+                called,
+                f"{got.double()[i]:.8g}{where} ({_share(wrong)} differ)",
+                f"{want[i]:.8g} within {torch.as_tensor(allowed).expand_as(want)[i]:.2g}, {what}",
+                think,
+            )
+        )
+
+
+def _share(wrong: Tensor) -> str:
+    return f"{int(wrong.sum()):,} of {wrong.numel():,}"

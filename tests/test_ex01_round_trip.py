@@ -1,0 +1,199 @@
+"""ex01: the grid, its codes and the way back, against float64 and the bound s / 2."""
+
+import math
+
+import pytest
+import torch
+
+from tests import oracle
+from tests.messages import (
+    check_number,
+    check_raises_value_error,
+    check_tensor,
+    check_unchanged,
+    describe,
+    explain,
+)
+
+WIDTHS = pytest.mark.parametrize("bits", [8, 7, 6, 5, 4, 3, 2], ids=lambda bits: f"int{bits}")
+
+
+@pytest.fixture
+def weights(rng):
+    """Trained weights look like this: a bell, and here the largest of them is negative."""
+    w = torch.randn(64, 48, generator=rng) * 0.02
+    w[7, 5] = -0.11
+    return w
+
+
+@pytest.mark.points(1)
+@WIDTHS
+def test_the_largest_weight_lands_on_the_last_code(student, weights, bits):
+    called = f"symmetric_scale(w, bits={bits}), max|w| = {weights.abs().max():.4g}"
+    result = student.symmetric_scale(weights, bits)
+    got, want = check_number(result, called), oracle.scale(weights, bits)
+    if isinstance(result, torch.Tensor):
+        check_tensor(result, called, (), torch.float32)
+    think = "Which weight is largest when the sign does not count, and how many codes lie above zero?"
+    assert oracle.same_scales(torch.tensor(got).double(), want), explain(called, got, want, think)
+    assert student.symmetric_scale(weights) == student.symmetric_scale(weights, 8), "bits=8 is not the default"
+
+
+@pytest.mark.points(1)
+@WIDTHS
+def test_every_weight_gets_the_nearest_code(student, weights, bits):
+    step = torch.tensor(oracle.scale(weights, bits), dtype=torch.float32)
+    called = f"quantize(w, scale, bits={bits}), w {describe(weights)}"
+    got = check_tensor(student.quantize(weights, step, bits), called, weights.shape, torch.int8)
+    think = "Rounding to nearest, cutting the fraction off and rounding down agree only on whole numbers."
+    oracle.check_codes(got, weights, step, bits, called, think)
+
+
+@pytest.mark.points(1)
+def test_ties_go_to_the_even_code(student, rng):
+    halves = torch.arange(-126.5, 127.0, 1.0)
+    for exponent in (-7, 0, 3):  # powers of two divide exactly, so these really are ties
+        step = 2.0**exponent
+        for scale in (step, torch.tensor(step)):
+            called = f"quantize(w, {scale}), w = n + 1/2 steps"
+            got = check_tensor(student.quantize(halves * step, scale), called, halves.shape, torch.int8)
+            want = torch.tensor([round(h) for h in halves.tolist()])
+            wrong = (got.long() != want).nonzero().flatten()
+            assert not len(wrong), explain(
+                called,
+                f"{halves[wrong[0]]} steps became code {int(got[wrong[0]])}",
+                f"code {int(want[wrong[0]])}: half-way goes to the even neighbour",
+                "Always rounding a half up (or away from zero) pushes the mean; what does torch.round do?",
+            )
+
+
+@pytest.mark.points(1)
+@WIDTHS
+def test_codes_stay_on_the_grid(student, rng, bits):
+    last = oracle.qmax(bits)
+    beyond = torch.tensor([-1e6, -300.0, -128.0, -last - 0.6, -last, 0.0, last, last + 0.6, 127.6, 128.0, 300.0, 1e6])
+    called = f"quantize(w, 1.0, bits={bits}), w reaches beyond the grid"
+    got = check_tensor(student.quantize(beyond, 1.0, bits), called, beyond.shape, torch.int8)
+    think = f"What does an int8 do with 128? And which codes does a symmetric grid of {bits} bits have?"
+    oracle.check_codes(got, beyond, 1.0, bits, called, think)
+
+
+@pytest.mark.points(1)
+def test_codes_times_scale_is_the_way_back(student, rng):
+    codes = torch.arange(-127, 128, dtype=torch.int8).view(5, 51)
+    for scale in (0.0123, torch.tensor(3.7), torch.tensor(1e-32), 2):
+        called = f"dequantize(q, {scale}), q has all codes from -127 to 127"
+        got = check_tensor(student.dequantize(codes, scale), called, codes.shape, torch.float32)
+        want = codes.double() * float(scale)
+        think = "An int8 times a number can stay an int8: which dtype has the product?"
+        oracle.check_close(got, want, want.abs() * 2**-22, called, "the code times the scale", think)
+
+
+@pytest.mark.points(1)
+@WIDTHS
+def test_error_is_at_most_half_a_step(student, weights, bits):
+    called = f"round_trip(w, bits={bits}), w {describe(weights)}"
+    got = check_tensor(student.round_trip(weights, bits), called, weights.shape, torch.float32)
+    think = "Do quantize and dequantize use the same scale, and the same bits?"
+    oracle.check_bound(got, weights, oracle.scale(weights, bits), called, think)
+    assert torch.equal(student.round_trip(weights), student.round_trip(weights, 8)), "bits=8 is not the default"
+
+
+@pytest.mark.points(1)
+@pytest.mark.parametrize("bits", [8, 4, 2], ids=lambda bits: f"int{bits}")
+def test_the_error_is_that_of_rounding(student, rng, measured, bits):
+    # N4: on evenly spread weights rounding errs by s / sqrt(12) on average, whatever the width of the grid
+    w = torch.rand(128, 128, generator=rng) * 2 - 1
+    error = student.round_trip(w, bits).double() - w.double()
+    got, step = error.square().mean().sqrt().item(), oracle.scale(w, bits)
+    measured[f"error at {bits} bits"] = got / w.double().square().mean().sqrt().item()
+    called = f"round_trip(w, bits={bits}), w uniform in [-1, 1]"
+    expected = f"{step / math.sqrt(12):.4g} within 8 %: s / sqrt(12), the spread of numbers between -s/2 and s/2"
+    assert abs(got / (step / math.sqrt(12)) - 1) < 0.08, explain(
+        called, f"a root-mean-square error of {got:.4g}", expected
+    )
+    middle = error.mean().item() / step
+    assert abs(middle) < 0.03, explain(
+        called,
+        f"errors that are {middle:+.3f} steps on average",
+        "0: the errors of rounding cancel",
+        "Which way do your codes lean?",
+    )
+
+
+@pytest.mark.points(1)
+@pytest.mark.parametrize("bits", [8, 3], ids=lambda bits: f"int{bits}")
+def test_sign_size_and_repetition_change_nothing(student, weights, bits):
+    step = torch.tensor(oracle.scale(weights, bits), dtype=torch.float32)
+    codes = oracle.codes(weights, step.double(), bits)
+    on_grid = (codes * step.double()).float()
+    cases = {
+        "w turned around in sign": (-weights, step),
+        "w times 2**-80": (weights * 2.0**-80, step * 2.0**-80),
+        "w times 2**100": (weights * 2.0**100, step * 2.0**100),
+        "w that has been through a round trip already": (on_grid, step),
+    }
+    for what, (w, scale) in cases.items():
+        called = f"quantize(w, scale, bits={bits}), {what}"
+        got = check_tensor(student.quantize(w, scale, bits), called, w.shape, torch.int8)
+        oracle.check_codes(got, w, scale, bits, called, "Does something absolute, such as + 1e-8, hide in there?")
+        called = f"round_trip(w, bits={bits}), {what}"
+        oracle.check_bound(student.round_trip(w, bits), w, oracle.scale(w, bits), called)
+
+
+@pytest.mark.points(1)
+def test_any_tensor_of_finite_numbers_will_do(student, weights, rng):
+    tiny = weights / weights.abs().max() * 1e-30
+    cases = {
+        "the tiniest weights, max|w| = 1e-30": tiny,
+        "huge weights, max|w| = 1e37": tiny * 1e37 * 1e30,
+        "float16": weights.half(),
+        "bfloat16": (weights * 300).bfloat16(),
+        "float64": weights.double() * math.pi,
+        "a transposed view": weights.t(),
+        "every second column": weights[:, ::2],
+        "one weight, shape ()": torch.tensor(-0.3),
+        "one weight, shape (1, 1, 1)": torch.tensor([[[2.5]]]),
+        "4-D": weights.view(4, 16, 6, 8),
+        "all weights equal": torch.full((3, 5), -1.7),
+    }
+    for what, w in cases.items():
+        before = w.clone()
+        for bits in (8, 2):
+            step = oracle.scale(w, bits)
+            called = f"symmetric_scale(w, bits={bits}), {what}"
+            got = check_number(student.symmetric_scale(w, bits), called)
+            assert oracle.same_scales(torch.tensor(got).double(), step), explain(called, got, step)
+            called = f"quantize(w, scale, bits={bits}), {what}"
+            step32 = torch.tensor(step, dtype=torch.float32)
+            codes = check_tensor(student.quantize(w, step32, bits), called, w.shape, torch.int8)
+            oracle.check_codes(codes, w, step32, bits, called, "In which precision do you divide?")
+            called = f"round_trip(w, bits={bits}), {what}"
+            got = check_tensor(student.round_trip(w, bits), called, w.shape, torch.float32)
+            oracle.check_bound(got, w, step, called)
+        check_unchanged(before, w, f"a function of ex01, {what}")
+    for shape in ((6, 4), ()):
+        called = f"round_trip(w), w all zeros, shape {shape}"
+        got = check_tensor(student.round_trip(torch.zeros(shape)), called, shape, torch.float32)
+        assert torch.equal(got, torch.zeros(shape)), explain(called, describe(got), "zeros", "What is 0 / 0?")
+        called = f"symmetric_scale(w), w all zeros, shape {shape}"
+        got = check_number(student.symmetric_scale(torch.zeros(shape)), called)
+        assert 0 < got < math.inf, explain(called, got, "any positive finite number")
+
+
+@pytest.mark.points(1)
+def test_what_cannot_be_quantized_is_a_value_error(student, weights):
+    for name, bad in (("NaN", math.nan), ("infinity", math.inf), ("-infinity", -math.inf)):
+        w = weights.clone()
+        w[3, 4] = bad
+        _all_three_raise(student, w, 8, f"w holds {name}")
+    _all_three_raise(student, torch.zeros(0), 8, "w is empty")
+    _all_three_raise(student, torch.zeros(4, 0), 8, "w is empty")
+    for bits in (-8, 0, 1, 9, 16):
+        _all_three_raise(student, weights, bits, f"bits = {bits} is not 2 to 8")
+
+
+def _all_three_raise(student, w, bits, because):
+    check_raises_value_error(lambda: student.symmetric_scale(w, bits), f"symmetric_scale(w, {bits})", because)
+    check_raises_value_error(lambda: student.quantize(w, 0.1, bits), f"quantize(w, 0.1, {bits})", because)
+    check_raises_value_error(lambda: student.round_trip(w, bits), f"round_trip(w, {bits})", because)

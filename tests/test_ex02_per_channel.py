@@ -1,0 +1,167 @@
+"""ex02: a scale per channel, along any axis of any tensor, and what it buys."""
+
+import math
+
+import pytest
+import torch
+
+from tests import oracle
+from tests.messages import check_raises_value_error, check_tensor, check_unchanged, describe, explain
+
+WIDTHS = pytest.mark.parametrize("bits", [8, 4, 2], ids=lambda bits: f"int{bits}")
+AXES = [((7, 12), 0), ((7, 12), 1), ((7, 12), -1), ((7, 12), -2), ((9,), 0), ((9,), -1), ((5, 4, 6), 0), ((5, 4, 6), 1)]
+AXES += [((5, 4, 6), -1), ((3, 5, 2, 4), 2), ((3, 5, 2, 4), -4)]
+EVERY_AXIS = pytest.mark.parametrize("shape, axis", AXES, ids=lambda value: str(value).replace(" ", ""))
+WHICH = "axis is the one that is kept: how many scales should there be, and which axes does the maximum run over?"
+
+
+def kept(shape, axis):
+    """The shape of the scales: 1 everywhere but at axis."""
+    sizes = [1] * len(shape)
+    sizes[axis] = shape[axis]
+    return tuple(sizes)
+
+
+@pytest.fixture
+def weights(rng):
+    """Rows of very different size, as in a trained layer, only more so."""
+    return torch.randn(24, 96, generator=rng) * torch.logspace(-3, 0, 24)[torch.randperm(24, generator=rng)][:, None]
+
+
+@pytest.mark.points(2)
+@EVERY_AXIS
+def test_one_scale_for_every_index_along_the_axis(student, rng, shape, axis):
+    w = torch.randn(shape, generator=rng)
+    called = f"channel_scales(w, axis={axis}), w {describe(w)}"
+    got = check_tensor(student.channel_scales(w, axis=axis), called, kept(shape, axis), torch.float32, WHICH)
+    want = oracle.channel_scales(w, 8, axis)
+    right = oracle.same_scales(got, want)
+    if not right.all():
+        i = tuple((~right).nonzero()[0])
+        raise AssertionError(explain(called, f"{got[i]:.7g} for channel {int(i[axis])}", f"{want[i]:.7g}", WHICH))
+
+
+@pytest.mark.points(1)
+@WIDTHS
+def test_the_width_sets_the_last_code_of_every_channel(student, weights, bits):
+    called = f"channel_scales(w, bits={bits})"
+    got = check_tensor(student.channel_scales(weights, bits), called, (24, 1), torch.float32, WHICH)
+    want = oracle.channel_scales(weights, bits, 0)
+    assert oracle.same_scales(got, want).all(), explain(called, describe(got), f"{describe(want)}: max|row| / qmax")
+
+
+@pytest.mark.points(1)
+@EVERY_AXIS
+def test_every_weight_gets_the_nearest_code_of_its_channel(student, rng, shape, axis):
+    w = torch.randn(shape, generator=rng) * 3
+    called = f"quantize_per_channel(w, axis={axis}), w {describe(w)}"
+    q, scales = _pair(student.quantize_per_channel(w, axis=axis), called, shape, axis)
+    oracle.check_codes(q, w, oracle.channel_scales(w, 8, axis), 8, called, WHICH)
+    assert oracle.same_scales(scales, oracle.channel_scales(w, 8, axis)).all(), explain(
+        called, f"scales {describe(scales)}", f"scales {describe(oracle.channel_scales(w, 8, axis))}", WHICH
+    )
+
+
+@pytest.mark.points(1)
+@pytest.mark.parametrize("shape, axis", AXES[:3] + AXES[4:5] + AXES[7:], ids=lambda v: str(v).replace(" ", ""))
+def test_codes_times_their_channels_scale_is_the_way_back(student, rng, shape, axis):
+    q = torch.randint(-127, 128, shape, generator=rng).to(torch.int8)
+    scales = torch.rand(kept(shape, axis), generator=rng) + 0.01
+    called = f"dequantize_per_channel(q, scales), q {tuple(shape)}, scales {tuple(scales.shape)}"
+    got = check_tensor(student.dequantize_per_channel(q, scales), called, shape, torch.float32)
+    want = q.double() * scales.double()
+    oracle.check_close(got, want, want.abs() * 2**-22, called, "the code times the scale of its channel")
+
+
+@pytest.mark.points(2)
+@WIDTHS
+def test_every_row_keeps_its_own_bound(student, weights, bits):
+    called = f"quantize_per_channel(w, bits={bits}), rows of very different size"
+    q, _ = _pair(student.quantize_per_channel(weights, bits), called, weights.shape, 0)
+    rebuilt = q.double() * oracle.channel_scales(weights, bits, 0)
+    oracle.check_bound(rebuilt, weights, oracle.channel_scales(weights, bits, 0), called, WHICH)
+    worst = (rebuilt - weights.double()).abs().max()
+    per_tensor = oracle.scale(weights, bits) / 2
+    assert worst <= per_tensor * oracle.HALF_STEP, explain(called, f"an error of {worst:.4g}", f"{per_tensor:.4g}")
+
+
+@pytest.mark.points(1)
+def test_it_is_a_free_improvement(student, rng, measured):
+    # N7: on random matrices that are not tiny, a scale per row never loses on average; on trained ones it wins more
+    for shape in ((16, 64), (64, 256), (256, 512)):
+        w = torch.randn(shape, generator=rng)
+        called = f"quantize_per_channel(w), w random normal {shape}"
+        q, scales = _pair(student.quantize_per_channel(w), called, shape, 0)
+        rows = (q.double() * scales.double() - w.double()).square().mean().sqrt().item()
+        whole = (oracle.round_trip(w) - w.double()).square().mean().sqrt().item()
+        assert rows < whole, explain(called, f"an rms error of {rows:.4g}", f"less than one scale gives: {whole:.4g}")
+    measured["per-channel error, of per-tensor"] = rows / whole
+
+
+@pytest.mark.points(1)
+def test_a_huge_weight_spoils_its_own_row_only(student, rng):
+    w = torch.randn(8, 64, generator=rng) * 0.02
+    for what, rows, size in (("one weight of 50", (3, 7), 50.0), ("one row a million times larger", (3,), 1e6)):
+        spoilt = w.clone()
+        spoilt[rows] = size if len(rows) == 2 else spoilt[rows] * size
+        called = f"quantize_per_channel(w), {what}"
+        q, scales = _pair(student.quantize_per_channel(spoilt), called, w.shape, 0)
+        others = [i for i in range(8) if i != 3]
+        error = (q.double() * scales.double() - spoilt.double())[others].square().mean().sqrt().item()
+        before = (oracle.round_trip(w, axis=0) - w.double())[others].square().mean().sqrt().item()
+        assert error < before * 1.01, explain(
+            called, f"an rms error of {error:.4g} in the other rows", f"{before:.4g}, as without it", WHICH
+        )
+
+
+@pytest.mark.points(1)
+def test_zero_rows_bad_input_and_your_copy_of_w(student, weights, rng):
+    w = weights.clone()
+    w[[2, 9]] = 0
+    called = "quantize_per_channel(w), rows 2 and 9 all zeros"
+    q, scales = _pair(student.quantize_per_channel(w), called, w.shape, 0)
+    assert ((scales > 0) & torch.isfinite(scales)).all(), explain(
+        called, f"scales {scales[2].item():.4g} and {scales[9].item():.4g} for the zero rows", "positive finite numbers"
+    )
+    oracle.check_codes(q, w, oracle.channel_scales(w, 8, 0), 8, called, "What is 0 / 0, and who else does it spoil?")
+    back = student.dequantize_per_channel(q, scales)
+    assert not back[[2, 9]].any(), explain("dequantize_per_channel, zero rows", describe(back[[2, 9]]), "zeros")
+    cases = {
+        "float16": weights.half(),
+        "float64": weights.double() * math.pi,
+        "a transposed view": weights.t(),
+        "max|w| = 1e-30": weights / weights.abs().max() * 1e-30,
+        "max|w| = 1e37": weights / weights.abs().max() * 1e37,
+    }
+    for what, w in cases.items():
+        before, called = w.clone(), f"quantize_per_channel(w), {what}"
+        q, scales = _pair(student.quantize_per_channel(w), called, w.shape, 0)
+        oracle.check_codes(q, w, oracle.channel_scales(w, 8, 0), 8, called)
+        assert oracle.same_scales(scales, oracle.channel_scales(w, 8, 0)).all(), explain(
+            called, f"scales {describe(scales)}", f"scales {describe(oracle.channel_scales(w, 8, 0))}"
+        )
+        check_unchanged(before, w, called)
+    holes = weights.clone()
+    holes[1, 1] = math.nan
+    full = weights.clone()
+    full[5, 0] = -math.inf
+    for w, bits, because in (
+        (holes, 8, "w holds NaN"),
+        (full, 8, "w holds -infinity"),
+        (torch.zeros(0, 4), 8, "w is empty"),
+        (weights, 1, "bits = 1 is not 2 to 8"),
+        (weights, 9, "bits = 9 is not 2 to 8"),
+    ):
+        check_raises_value_error(lambda w=w, b=bits: student.channel_scales(w, b), f"channel_scales(w, {bits})", because)
+        check_raises_value_error(
+            lambda w=w, b=bits: student.quantize_per_channel(w, b), f"quantize_per_channel(w, {bits})", because
+        )
+
+
+def _pair(result, called, shape, axis):
+    """(q, scales) once they have the types and shapes of the contract."""
+    pair = isinstance(result, tuple | list) and len(result) == 2
+    assert pair, explain(called, f"a {type(result).__name__}", "two tensors, (q, scales)")
+    check_tensor(result[0], called + " -> q", shape, torch.int8)
+    check_tensor(result[1], called + " -> scales", kept(shape, axis), torch.float32, WHICH)
+    return result

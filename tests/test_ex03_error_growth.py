@@ -1,0 +1,108 @@
+"""ex03: the error of a matrix-vector product, measured and in theory."""
+
+import math
+
+import pytest
+import torch
+
+from tests import oracle
+from tests.messages import check_number, check_raises_value_error, check_unchanged, explain
+
+SIZES = [2**k for k in range(6, 15)]  # 64 to 16,384 terms
+
+
+@pytest.mark.points(3)
+@pytest.mark.parametrize("bits", [8, 5, 3], ids=lambda bits: f"int{bits}")
+def test_the_error_is_the_root_mean_square_over_rows(student, rng, bits):
+    for rows, n in ((1, 5), (40, 300), (300, 40)):
+        w = oracle.away_from_ties((rows, n), 0.013, rng, bits)
+        w[1:, 0] = 0.4 * 0.013  # the largest weight of all decides the scale, not the largest of each row
+        x = torch.randn(n, generator=rng) * 2 + 1
+        before_w, before_x = w.clone(), x.clone()
+        called = f"output_error(w, x, bits={bits}), w ({rows}, {n})"
+        got = check_number(student.output_error(w, x, bits), called)
+        error = (oracle.round_trip(w, bits) - w.double()) @ x.double()
+        want = error.square().mean().sqrt().item()
+        assert abs(got / want - 1) < 0.01, explain(
+            called,
+            got,
+            f"{want:.6g}: root mean square over the {rows} rows of (w' - w) @ x",
+            "Is x left as it is, is there one scale for all of w, and is it a root of a mean of squares?",
+        )
+        check_unchanged(before_w, w, called)
+        check_unchanged(before_x, x, called)
+    assert student.output_error(w, x) == student.output_error(w, x, 8), "bits=8 is not the default"
+
+
+@pytest.mark.points(1)
+def test_half_precision_and_zero_weights(student, rng):
+    w, x = torch.randn(16, 64, generator=rng), torch.randn(64, generator=rng)
+    called = "output_error(w, x), w all zeros"
+    got = check_number(student.output_error(torch.zeros(16, 64), x), called)
+    assert got == 0, explain(called, got, 0)
+    called = "output_error(w.half(), x.half())"
+    got = check_number(student.output_error(w.half(), x.half()), called)
+    error = (oracle.round_trip(w.half()) - oracle.exact(w.half())) @ oracle.exact(x.half())
+    want = error.square().mean().sqrt().item()
+    # half-precision weights are full of ties, so a few codes may differ by one step
+    assert abs(got / want - 1) < 0.25, explain(called, got, want, "In which precision do you compute?")
+
+
+@pytest.mark.points(2)
+def test_theory_is_the_formula_of_the_lesson(student, rng):
+    for n in (1, 7, 4096, 10**6):
+        scale, x_rms = 0.01 + torch.rand((), generator=rng), 0.1 + 3 * torch.rand((), generator=rng)
+        want = scale.item() / math.sqrt(12) * math.sqrt(n) * x_rms.item()
+        for form in (lambda v: v, lambda v: v.item()):  # 0-dim tensors and Python numbers
+            called = f"typical_error({n}, {scale:.4f}, {x_rms:.4f})"
+            got = check_number(student.typical_error(n, form(scale), form(x_rms)), called)
+            think = "Spread evenly over a step s, errors have standard deviation s / sqrt(12); how do n of them add up?"
+            assert math.isclose(got, want, rel_tol=1e-5), explain(called, got, want, think)
+
+
+@pytest.mark.points(1)
+def test_the_worst_case_adds_up_like_n(student, rng):
+    for n in (1, 7, 4096, 10**6):
+        scale, x_max = 0.01 + torch.rand((), generator=rng), 0.1 + 3 * torch.rand((), generator=rng)
+        want = n * scale.item() / 2 * x_max.item()
+        for form in (lambda v: v, lambda v: v.item()):
+            called = f"worst_case_error({n}, {scale:.4f}, {x_max:.4f})"
+            got = check_number(student.worst_case_error(n, form(scale), form(x_max)), called)
+            assert math.isclose(got, want, rel_tol=1e-5), explain(called, got, want, "How far off is one weight at most?")
+
+
+@pytest.mark.points(2)
+@pytest.mark.parametrize("bits", [8, 4], ids=lambda bits: f"int{bits}")
+def test_the_error_grows_like_the_square_root_of_n(student, rng, measured, bits):
+    # N6. x has mean 1, so that errors which lean to one side would add up like n
+    errors = []
+    for n in SIZES:
+        w = torch.rand(256, n, generator=rng) * 2 - 1
+        x = torch.randn(n, generator=rng) + 1
+        errors.append(check_number(student.output_error(w, x, bits), f"output_error(w, x, bits={bits}), w (256, {n})"))
+    x, y = torch.tensor(SIZES).double().log2(), torch.tensor(errors).double().log2()
+    slope = (((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()).item()
+    if bits == 8:
+        measured["slope of the error"] = slope
+    assert abs(slope - 0.5) <= 0.05, explain(
+        f"output_error for n = {SIZES[0]} to {SIZES[-1]}, bits={bits}",
+        f"growth like n ** {slope:.3f}",
+        "growth like n ** 0.50, within 0.05",
+        "Errors without a preferred sign cancel. What would make them lean to one side?",
+    )
+
+
+@pytest.mark.points(1)
+def test_bad_weights_are_a_value_error(student, rng):
+    x = torch.ones(8)
+    w = torch.randn(4, 8, generator=rng)
+    holes = w.clone()
+    holes[0, 0] = math.nan
+    for bad, bits, because in (
+        (holes, 8, "w holds NaN"),
+        (torch.zeros(0, 8), 8, "w is empty"),
+        (w, 1, "bits = 1 is not 2 to 8"),
+        (w, 9, "bits = 9 is not 2 to 8"),
+    ):
+        called = f"output_error(w, x, {bits})"
+        check_raises_value_error(lambda w=bad, b=bits: student.output_error(w, x, b), called, because)

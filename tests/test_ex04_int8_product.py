@@ -1,0 +1,129 @@
+"""ex04: quantized tokens, exact integer products, and scales brought in afterwards."""
+
+import pytest
+import torch
+
+from tests import oracle
+from tests.messages import check_tensor, check_unchanged, describe, explain
+
+LEADING = pytest.mark.parametrize("lead", [(5,), (2, 3), (1,), (), (2, 1, 4), (0,), (3, 0)], ids=str)
+PER_TOKEN = "A token is one row of K numbers: over which axis does the maximum run, and does that axis stay?"
+
+
+@pytest.mark.points(2)
+@LEADING
+def test_every_token_has_a_scale_of_its_own(student, rng, lead):
+    x = torch.randn(*lead, 48, generator=rng) * torch.logspace(-2, 2, 48).flip(0)
+    if x.numel():
+        x = x * (1 + 50 * torch.rand(*lead, 1, generator=rng))
+    before, called = x.clone(), f"quantize_tokens(x), x {describe(x)}"
+    codes, scales = _pair(student.quantize_tokens(x), called, x)
+    check_unchanged(before, x, called)
+    _check_tokens(codes, scales, x, called)
+
+
+@pytest.mark.points(1)
+def test_quiet_loud_and_silent_tokens_live_together(student, rng):
+    x = torch.randn(7, 64, generator=rng)
+    x = x / x.abs().amax(1, keepdim=True) * torch.tensor([1e-30, 1.0, 0.0, 1e37, 1e-3, 0.0, 300.0])[:, None]
+    for what, x in (("tokens of size 1e-30 to 1e37 and zero", x), ("float16", x[[1, 2, 4, 6]].half())):
+        called = f"quantize_tokens(x), {what}"
+        codes, scales = _pair(student.quantize_tokens(x), called, x)
+        _check_tokens(codes, scales, x, called)
+        silent = x.abs().amax(-1) == 0
+        right = (scales[silent] > 0) & torch.isfinite(scales[silent])
+        assert right.all(), explain(called, f"scale {scales[silent][0].item()} for a token of zeros", "any positive number")
+
+
+@pytest.mark.points(3)
+@pytest.mark.parametrize("k", [1, 3, 64, 1024, 1100, 2048, 4096])
+def test_sums_of_code_products_are_exact(student, rng, k):
+    random = torch.randint(-127, 128, (6, k), generator=rng).to(torch.int8)
+    full = torch.full((4, k), 127, dtype=torch.int8)
+    full[1] = -127
+    full[2, ::2] = -127
+    full[3, 0] = 126  # an odd sum, which float32 beyond 2**24 cannot hold
+    for what, xq, wq in (("random codes", random[:2], random), ("codes of +-127", full, full)):
+        called = f"int8_product(xq, wq), {what}, K = {k}"
+        got = check_tensor(student.int8_product(xq, wq), called, (len(xq), len(wq)), torch.int32)
+        want = (xq.double() @ wq.double().t()).long()  # float64 is exact up to 2**53
+        wrong = (got.long() != want).nonzero()
+        think = "How large can the sum get, and which dtype holds every whole number up to there?"
+        if len(wrong):
+            i = tuple(wrong[0])
+            raise AssertionError(
+                explain(called, f"{int(got[i]):,} ({len(wrong)} of {want.numel()} differ)", f"{int(want[i]):,}", think)
+            )
+
+
+@pytest.mark.points(1)
+@LEADING
+def test_products_keep_any_leading_shape(student, rng, lead):
+    xq = torch.randint(-127, 128, (*lead, 40), generator=rng).to(torch.int8)
+    wq = torch.randint(-127, 128, (9, 40), generator=rng).to(torch.int8)
+    called = f"int8_product(xq, wq), xq {tuple(xq.shape)}, wq (9, 40)"
+    got = check_tensor(student.int8_product(xq, wq), called, (*lead, 9), torch.int32)
+    want = (xq.double() @ wq.double().t()).long()
+    assert torch.equal(got.long(), want), explain(called, describe(got), describe(want), "Which token went where?")
+
+
+@pytest.mark.points(2)
+@pytest.mark.parametrize("biased", [False, True], ids=["no-bias", "bias"])
+@pytest.mark.parametrize("k", [5, 512, 4096])
+def test_matmul_scales_the_integer_sum_and_adds_the_bias(student, rng, k, biased):
+    for lead in ((4,), (2, 3), ()):
+        _check_matmul(student, rng, lead, k, 11, biased)
+
+
+@pytest.mark.points(1)
+def test_matmul_of_quiet_loud_silent_and_no_tokens(student, rng):
+    for step in (1e-32, 7e34, torch.tensor([[1e-32], [0.5], [7e34], [0.0]])):
+        _check_matmul(student, rng, (4,), 64, 6, False, step)
+    for lead in ((0,), (2, 0)):
+        _check_matmul(student, rng, lead, 16, 3, True)
+
+
+def _check_matmul(student, rng, lead, k, n, biased, step=0.02):
+    x = oracle.away_from_ties((*lead, k), 1.0, rng).double().mul(torch.as_tensor(step).double()).float()
+    wq = torch.randint(-127, 128, (n, k), generator=rng).to(torch.int8)
+    w_scales = (torch.rand(n, 1, generator=rng) + 0.1) * 1e-3
+    bias = torch.randn(n, generator=rng) * 5 if biased else None
+    before = [x.clone(), wq.clone(), w_scales.clone()]
+    called = f"int8_matmul(x, wq, w_scales, {'bias' if biased else 'None'}), x {describe(x)}"
+    result = student.int8_matmul(x, wq, w_scales, bias) if biased else student.int8_matmul(x, wq, w_scales)
+    got = check_tensor(result, called, (*lead, n), torch.float32)
+    want, allowed = int8_linear_oracle(x, wq, w_scales, bias)
+    think = "Which scale belongs to a row of the result, which to a column, and is the bias scaled?"
+    oracle.check_close(got, want, allowed, called, "integer sum * token scale * channel scale + bias", think)
+    for old, new in zip(before, (x, wq, w_scales), strict=True):
+        check_unchanged(old, new, called)
+
+
+def int8_linear_oracle(x, wq, w_scales, bias):
+    """x quantized per token times wq in float64, and what float32 may be off by."""
+    scales = oracle.exact(x).abs().amax(-1, keepdim=True) / 127
+    scales = torch.where(scales > 0, scales, 1.0)
+    codes = oracle.codes(x, scales).double()
+    outer = scales * w_scales.double().t()
+    want, size = codes @ wq.double().t() * outer, codes.abs() @ wq.double().abs().t() * outer
+    if bias is not None:
+        want, size = want + bias.double(), size + bias.double().abs()
+    return want, size * oracle.PRODUCT + 1e-37
+
+
+def _check_tokens(codes, scales, x, called):
+    want = oracle.exact(x).abs().amax(-1, keepdim=True) / 127
+    loud = want > 0
+    right = oracle.same_scales(scales, want) | ~loud
+    if not right.all():
+        i = tuple((~right).nonzero()[0])
+        raise AssertionError(explain(called, f"a scale of {scales[i]:.6g}", f"{want[i]:.6g}: max|token| / 127", PER_TOKEN))
+    oracle.check_codes(codes, x, torch.where(loud, want, 1.0), 8, called, PER_TOKEN)
+
+
+def _pair(result, called, x):
+    pair = isinstance(result, tuple | list) and len(result) == 2
+    assert pair, explain(called, f"a {type(result).__name__}", "two tensors, (codes, scales)")
+    check_tensor(result[0], called + " -> codes", x.shape, torch.int8)
+    check_tensor(result[1], called + " -> scales", (*x.shape[:-1], 1), torch.float32, PER_TOKEN)
+    return result

@@ -1,0 +1,180 @@
+"""ex05: a Linear in int8, and a whole model of them."""
+
+import pytest
+import torch
+from torch import nn
+
+from llm.checkpoint import load_gpt
+from llm.corpus import held_out_tokens
+from tests import oracle
+from tests.messages import check_tensor, describe, explain
+from tests.models import check_module, check_no_float_weight
+from tests.specimens import Nested
+from tests.test_ex04_int8_product import int8_linear_oracle
+
+
+@pytest.fixture(scope="module")
+def gpt():
+    return load_gpt()
+
+
+@pytest.fixture
+def net(rng):
+    model = Nested().eval()
+    for p in model.parameters():
+        p.data.copy_(torch.randn(p.shape, generator=rng) * 0.1)
+    return model
+
+
+def linear_of(n, k, rng, bias=True):
+    """A Linear (N, K) whose weights are far from ties."""
+    linear = nn.Linear(k, n, bias=bias)
+    linear.weight.data = oracle.away_from_ties((n, k), 1.0, rng) * (torch.rand(n, 1, generator=rng) + 0.1) * 1e-3
+    if bias:
+        linear.bias.data = torch.randn(n, generator=rng)
+    return linear
+
+
+@pytest.mark.points(2)
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
+@pytest.mark.parametrize("lead", [(5,), (2, 3), ()], ids=str)
+def test_a_layer_computes_in_exact_integers(student, rng, lead, bias):
+    linear = linear_of(24, 128, rng, bias)
+    layer = check_module(student.int8_linear(linear), "int8_linear(linear)")
+    x = oracle.away_from_ties((*lead, 128), 0.02, rng)
+    called = f"int8_linear(linear)(x), {'with' if bias else 'without'} bias, x {tuple(x.shape)}"
+    got = check_tensor(layer(x), called, (*lead, 24), torch.float32)
+    scales = oracle.channel_scales(linear.weight, 8, 0)
+    codes = oracle.codes(linear.weight, scales)
+    want, allowed = int8_linear_oracle(x, codes, scales, linear.bias.detach() if bias else None)
+    think = "Are x's tokens quantized, is there a scale per output channel, and is the bias added once, unscaled?"
+    oracle.check_close(got, want, allowed, called, "int8 codes multiplied exactly, then scaled, plus bias", think)
+
+
+@pytest.mark.points(2)
+def test_the_state_dict_holds_codes_and_scales_and_no_float_weight(student, rng):
+    n, k = 48, 80
+    linear = linear_of(n, k, rng)
+    called = "int8_linear(linear)"
+    layer = check_module(student.int8_linear(linear), called)
+    tensors = [t for t in layer.state_dict().values() if isinstance(t, torch.Tensor)]
+    kinds = ", ".join(describe(t) for t in tensors) or "nothing"
+    codes = [t for t in tensors if t.dtype == torch.int8 and t.numel() == n * k]
+    think = "What has to be saved with the model must be registered: as a buffer, since nothing trains it."
+    assert codes, explain(f"{called}.state_dict()", kinds, f"an int8 tensor of the {n} x {k} codes", think)
+    scales = oracle.channel_scales(linear.weight, 8, 0)
+    if codes[0].shape in ((n, k), (k, n)):
+        upright = codes[0] if codes[0].shape == (n, k) else codes[0].t()
+        oracle.check_codes(upright, linear.weight, scales, 8, f"{called}.state_dict(), codes")
+    columns = [t.flatten() for t in tensors if t.is_floating_point() and t.numel() == n]
+    right = any(oracle.same_scales(t, scales.flatten()).all() for t in columns)
+    assert right, explain(f"{called}.state_dict()", kinds, f"{n} float scales, one per output channel: max|row| / 127")
+    check_no_float_weight(layer, linear, called)
+
+
+@pytest.mark.points(1)
+def test_every_linear_at_any_depth_is_swapped(student, net, rng):
+    ids = torch.randint(40, (3, 9), generator=rng)
+    called = "swap_linears(model), Linears in lists, dicts and blocks"
+    swapped = check_module(student.swap_linears(net), called)
+    with torch.no_grad():
+        want = net(ids).double()
+    got = check_tensor(swapped(ids), f"{called}(ids)", want.shape, torch.float32)
+    error = ((got - want).norm() / want.norm()).item()
+    assert error < 0.03, explain(f"{called}(ids)", f"outputs off by {error:.1%}", "at most 3 %, as int8 rounding gives")
+    assert error > 0, explain(f"{called}(ids)", "the float model's outputs, bit for bit", "the rounding of int8 to show")
+    check_no_float_weight(swapped, net, called)
+    embedding = [t for t in swapped.state_dict().values() if torch.is_tensor(t) and t.shape == (40, 96)]
+    kept = len(embedding) == 1 and torch.equal(embedding[0], net.embedding.weight)
+    assert kept, explain(called, "an embedding that changed", "embeddings as they were, in float32")
+    root = linear_of(32, 64, rng)
+    layer = check_module(student.swap_linears(root), "swap_linears(a Linear)")
+    check_no_float_weight(layer, root, "swap_linears(a Linear)")
+
+
+@pytest.mark.points(1)
+def test_the_model_you_were_given_stays_as_it_was(student, net):
+    before = {name: (type(m), m.training) for name, m in net.named_modules()}
+    values = {name: t.clone() for name, t in net.state_dict().items()}
+    for called, model, swap in (
+        ("swap_linears(model)", net, student.swap_linears),
+        ("int8_linear(linear)", net.first[0], student.int8_linear),
+    ):
+        result = check_module(swap(model), called)
+        mine = student.view(model)
+        now = {name: (type(m), m.training) for name, m in mine.named_modules()}
+        expected = before if model is net else {"": before["first.0"]}
+        changed = [name for name in expected if now.get(name) != expected[name]]
+        assert not changed, explain(
+            called, f"`{changed and changed[0]}` of the original model changed", "the original untouched", "Copy first?"
+        )
+        prefix = "" if model is net else "first.0."
+        same = all(torch.equal(t, values[prefix + name]) for name, t in mine.state_dict().items())
+        assert same, explain(called, "other weights in the original model", "the original untouched")
+
+
+@pytest.mark.points(1)
+def test_skipped_names_stay_float(student, net, rng):
+    skip = ["first.2", "heads.b.0"]
+    called = f"swap_linears(model, skip={skip})"
+    swapped = check_module(student.swap_linears(net, skip=skip), called)
+    state = {name: t for name, t in swapped.state_dict().items() if torch.is_tensor(t)}
+    for name in skip:
+        weight = state.get(f"{name}.weight")
+        kept = weight is not None and torch.equal(weight.float(), net.get_submodule(name).weight)
+        assert kept, explain(called, f"no float weight of `{name}`", "it to stay as it was", "Names are full paths.")
+    others = [m.weight for n, m in net.named_modules() if isinstance(m, nn.Linear) and n not in skip]
+    codes = sum(t.dtype == torch.int8 and t.numel() >= 64 * 64 for t in state.values())
+    # the shared layer is listed under both of its names
+    assert codes >= len(others), explain(called, f"{codes} layers in int8", f"the other {len(others)} in int8")
+    root = linear_of(32, 64, rng)
+    kept = check_module(student.swap_linears(root, skip=[""]), "swap_linears(a Linear, skip=[''])")
+    weights = [t for t in kept.state_dict().values() if torch.is_tensor(t) and t.shape == (32, 64)]
+    right = weights and weights[0].is_floating_point()
+    assert right, explain("swap_linears(a Linear, skip=[''])", "a swapped layer", "the Linear: '' is a model's own name")
+
+
+@pytest.mark.points(1)
+def test_a_linear_used_twice_stays_one_layer(student, net):
+    called = "swap_linears(model), one Linear in two places"
+    swapped = check_module(student.swap_linears(net), called)
+    layers = sum(dtype == torch.int8 and shape in ((96, 96),) for dtype, shape in swapped.held_tensors())
+    assert layers == 1, explain(
+        called, f"{layers} int8 weights", "1, used in both places", "How do you recognize a module that you met before?"
+    )
+
+
+@pytest.mark.points(1)
+def test_a_token_does_not_feel_its_neighbours(student, rng):
+    linear = linear_of(16, 64, rng)
+    layer = check_module(student.int8_linear(linear), "int8_linear(linear)")
+    x = torch.randn(6, 64, generator=rng)
+    loud = x.clone()
+    loud[5] *= 1000
+    scales = oracle.channel_scales(linear.weight, 8, 0)
+    _, allowed = int8_linear_oracle(x, oracle.codes(linear.weight, scales), scales, linear.bias.detach())
+    together = layer(x).double()
+    for what, got in (
+        ("next to a token 1,000 times louder", layer(loud)[:5]),
+        ("alone", torch.stack([layer(token) for token in x[:5]])),
+        ("in a batch of another shape", layer(x.view(2, 3, 64)).view(6, 16)[:5]),
+    ):
+        called = f"int8_linear(linear)(x), a token {what}"
+        think = "How many scales do the activations of one call have?"
+        oracle.check_close(got, together[:5], allowed[:5], called, "as in the quiet batch", think)
+
+
+@pytest.mark.points(1)
+@pytest.mark.timeout(60)
+def test_the_gpt_keeps_its_logits(student, gpt, measured):
+    ids = held_out_tokens()[None, :256]
+    swapped = check_module(student.swap_linears(gpt), "swap_linears(gpt)")
+    with torch.no_grad():
+        want = gpt(ids)
+    got = check_tensor(swapped(ids), "swap_linears(gpt)(ids)", want.shape, torch.float32)
+    error = ((got - want).norm() / want.norm()).item()
+    agree = (got.argmax(-1) == want.argmax(-1)).float().mean().item()
+    measured["logit error of the int8 GPT"] = error
+    assert error < 0.03, explain("swap_linears(gpt)(ids)", f"logits off by {error:.2%}", "at most 3 %")
+    assert agree > 0.9, explain("swap_linears(gpt)(ids)", f"{agree:.0%} the same likeliest token", "at least 90 %")
+    check_no_float_weight(swapped, gpt, "swap_linears(gpt)")

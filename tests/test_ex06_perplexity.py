@@ -1,0 +1,141 @@
+"""ex06: perplexity by its definition, a model left as it was found, and what int8 costs the GPT."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from llm.checkpoint import CARD, load_gpt
+from llm.corpus import held_out_tokens
+from tests.messages import check_number, check_raises_value_error, explain
+from tests.specimens import Spy
+
+CONTEXT = 8
+LENGTHS = [2, 3, CONTEXT, CONTEXT + 1, CONTEXT + 2, 2 * CONTEXT + 1, 5 * CONTEXT + 4, 60 * CONTEXT]
+
+
+@pytest.fixture
+def spy(rng):
+    return Spy(12, rng).eval()
+
+
+def perplexity_oracle(spy, tokens, context):
+    """exp(total nats / targets) in float64, from the spy's own tables and without calling it."""
+    table, memory, total = spy.table.detach().double(), spy.memory.detach().double(), 0.0
+    for start in range(0, len(tokens) - 1, context):
+        window = tokens[start : start + context + 1]
+        inputs, targets = window[:-1], window[1:]
+        past = memory[inputs].cumsum(0) / torch.arange(1, len(inputs) + 1).double().sqrt()[:, None]
+        total += F.cross_entropy(table[inputs] + past, targets, reduction="sum").item()
+    return math.exp(total / (len(tokens) - 1))
+
+
+@pytest.mark.points(3)
+@pytest.mark.parametrize("n", LENGTHS, ids=lambda n: f"{n}-tokens")
+def test_every_target_counts_once(student, spy, rng, n):
+    tokens = torch.randint(12, (n,), generator=rng)
+    called = f"perplexity(model, tokens, {CONTEXT}), {n} tokens"
+    got = check_number(student.perplexity(spy, tokens, CONTEXT), called)
+    want = perplexity_oracle(spy, tokens, CONTEXT)
+    assert math.isclose(got, want, rel_tol=1e-4), explain(
+        called,
+        got,
+        f"{want:.6g}: exp of the mean over {n - 1} targets",
+        "Are windows shifted by one against their targets, is the last target of each window there, and the ragged end?",
+    )
+
+
+@pytest.mark.points(1)
+def test_windows_are_as_long_as_the_context_and_no_longer(student, spy, rng):
+    tokens = torch.randint(12, (100,), generator=rng)
+    for context in (1, 5, 99, 100, 1000):
+        called = f"perplexity(model, tokens, {context}), 100 tokens"
+        got = check_number(student.perplexity(spy, tokens, context), called)
+        longest = int(student.view(spy).longest)
+        assert longest <= context, explain(called, f"a window of {longest} tokens", f"at most {context}")
+        want = perplexity_oracle(spy, tokens, context)
+        assert math.isclose(got, want, rel_tol=1e-4), explain(called, got, want, "Do windows overlap?")
+        student.forget_copies()
+
+
+@pytest.mark.points(1)
+def test_it_is_evaluated_in_eval_mode_without_gradients(student, spy, rng):
+    tokens = torch.randint(12, (50,), generator=rng)
+    called = f"perplexity(model, tokens, {CONTEXT}), a model in train mode"
+    spy.train()
+    student.perplexity(spy, tokens, CONTEXT)
+    seen = student.view(spy)
+    assert not seen.in_train_mode, explain(called, "calls in train mode", "eval mode", "What does dropout do meanwhile?")
+    kept = seen.with_gradients or any(p.grad is not None for p in seen.parameters())
+    assert not kept, explain(called, "calls that record gradients", "none recorded", "Who needs gradients here?")
+
+
+@pytest.mark.points(2)
+@pytest.mark.parametrize("raise_at", [0, 1, 3], ids=["all-well", "first-call-raises", "third-call-raises"])
+def test_every_part_gets_its_mode_back(student, rng, raise_at):
+    tokens = torch.randint(12, (50,), generator=rng)
+    for what, trains in (("in train mode", True), ("in eval mode", False)):
+        spy = Spy(12, rng, raise_at).train(trains)
+        spy.frozen.train(not trains)  # one part in the other mode, as in fine-tuning
+        before = {name: module.training for name, module in spy.named_modules()}
+        called = f"perplexity(model, ...), a model {what} but for one part"
+        if raise_at:
+            called += f", which raises in call {raise_at}"
+            try:
+                # batched windows may need fewer calls than this spy waits for; they have nothing to restore late
+                student.perplexity(spy, tokens, CONTEXT)
+                raised = int(student.view(spy).calls) >= raise_at
+                assert not raised, explain(called, "no error", "the model's own error to come through")
+            except RuntimeError as error:
+                if "on purpose" not in str(error):
+                    raise
+        else:
+            student.perplexity(spy, tokens, CONTEXT)
+        after = {name: module.training for name, module in student.view(spy).named_modules()}
+        changed = [name for name in before if before[name] != after[name]]
+        mode = {True: "train", False: "eval"}
+        assert not changed, explain(
+            called,
+            f"`{changed and changed[0] or 'the model'}` left in {mode[bool(changed and after[changed[0]])]} mode",
+            "every part in the mode it was in",
+            "What runs even after an error, and is one flag enough for all parts?",
+        )
+    settings = student.settings()
+    assert settings["torch.is_grad_enabled()"], explain(called, "gradients switched off for good", "as before")
+
+
+@pytest.mark.points(1)
+def test_one_token_predicts_nothing(student, spy):
+    for n in (0, 1):
+        called = f"perplexity(model, tokens, {CONTEXT}), {n} tokens"
+        because = "The first token has nothing before it; what would be averaged?"
+        tokens = torch.zeros(n, dtype=torch.int64)
+        check_raises_value_error(lambda t=tokens: student.perplexity(spy, t, CONTEXT), called, because)
+
+
+@pytest.mark.points(1)
+def test_drift_is_a_fraction_of_before(student):
+    for before, after in ((40.0, 41.0), (41.0, 40.0), (7.5, 7.5), (torch.tensor(40.0), torch.tensor(80.0))):
+        called = f"drift(before={float(before)}, after={float(after)})"
+        got, want = check_number(student.drift(before, after), called), float(after) / float(before) - 1
+        think = "1 percent is 0.01. Which of the two is the reference?"
+        assert math.isclose(got, want, rel_tol=1e-5, abs_tol=1e-7), explain(called, got, want, think)
+
+
+@pytest.mark.points(1)
+@pytest.mark.timeout(300)
+def test_int8_costs_the_gpt_less_than_a_percent(student, measured):
+    # N3. The card has the float32 figure, which the project's own tests recompute
+    card = json.loads(CARD.read_text())["perplexity"]
+    gpt, tokens = load_gpt(), held_out_tokens()[: card["tokens"]]
+    called = f"perplexity(gpt, {len(tokens):,} tokens of The Tempest, 256)"
+    before = check_number(student.perplexity(gpt, tokens, 256), called)
+    assert math.isclose(before, card["fp32"], rel_tol=1e-3), explain(called, before, card["fp32"])
+    int8 = student.exercise("ex05_linear_swap").swap_linears(gpt)
+    called = "perplexity(swap_linears(gpt), ...)"
+    after = check_number(student.perplexity(int8, tokens, 256), called)
+    change = after / before - 1
+    measured |= {"perplexity fp32": before, "perplexity int8": after, "drift": change}
+    assert abs(change) < 0.01, explain(called, f"a drift of {change:+.2%}", "less than 1 % either way")

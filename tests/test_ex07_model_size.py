@@ -1,0 +1,126 @@
+"""ex07: bytes as they are saved, ratios measured and predicted, and the price of a KV cache."""
+
+import io
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from llm.checkpoint import load_gpt
+from llm.model import GPT, GPTConfig
+from tests.messages import check_number, explain
+from tests.models import torch_dynamic
+from tests.specimens import Nested, Storage, with_codes
+
+CHAPTER = GPTConfig(vocab_size=50257, block_size=256, n_layer=4, n_head=4, n_embd=128)
+SHAPES = {
+    "this-gpt": GPTConfig(),
+    "chapter": CHAPTER,
+    "deep-and-narrow": GPTConfig(vocab_size=1000, block_size=64, n_layer=12, n_head=4, n_embd=128),
+    "wide-and-shallow": GPTConfig(vocab_size=300, block_size=512, n_layer=1, n_head=16, n_embd=768),
+    "no-bias": GPTConfig(vocab_size=4096, block_size=1024, n_layer=3, n_head=6, n_embd=384, bias=False),
+    "small-ffn": GPTConfig(vocab_size=8000, block_size=128, n_layer=2, n_head=4, n_embd=256, ffn_mult=2),
+}
+
+
+def on_disk(state) -> int:
+    """What torch.save writes, the measure of all things here."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    return len(file.getvalue())
+
+
+def models(rng):
+    large = torch.randn(400, 300, generator=rng)
+    half = nn.Linear(500, 300).half()
+    return {
+        "a float32 Linear": nn.Linear(300, 200),
+        "a float16 Linear": half,
+        "int8 codes in a buffer": Storage(codes=torch.zeros(700, 300, dtype=torch.int8)),
+        "a view of 3 rows of a large tensor": Storage(rows=large[:3]),
+        "one tensor under two names": Storage(a=large, b=large),
+        "a state dict without tensors": nn.GELU(),
+        "nested modules": Nested(),
+        "Linears as int8 codes": with_codes(Nested()),
+        "quantize_dynamic's": torch_dynamic(Nested()),
+    }
+
+
+@pytest.mark.points(3)
+def test_saved_bytes_are_those_of_the_file(student, rng):
+    for what, model in models(rng).items():
+        called = f"saved_bytes({what})"
+        got, want = check_number(student.saved_bytes(model), called), on_disk(model.state_dict())
+        think = "What is written besides parameters: buffers, whole storages, PyTorch's packed weights, a little overhead?"
+        assert abs(got - want) <= 0.01 * want + 4096, explain(called, f"{got:,.0f} bytes", f"{want:,} bytes", think)
+
+
+@pytest.mark.points(1)
+def test_the_ratio_is_large_over_small(student, rng):
+    linear = nn.Linear(1000, 800)
+    for what, small in (("int8 codes", Storage(c=torch.zeros(800, 1000, dtype=torch.int8))), ("itself", linear)):
+        called = f"compression_ratio(a float32 Linear, {what})"
+        got = check_number(student.compression_ratio(linear, small), called)
+        want = on_disk(linear.state_dict()) / on_disk(small.state_dict())
+        assert math.isclose(got, want, rel_tol=0.02), explain(called, got, want, "Which of the two is divided by which?")
+
+
+@pytest.mark.points(2)
+@pytest.mark.timeout(60)
+def test_the_gpt_is_about_three_times_smaller(student, measured):
+    # N1 and N9: 4 in theory, about 3 in a file, about 1.6 against the half precision that checkpoints come in
+    gpt = load_gpt()
+    ours = student.exercise("ex05_linear_swap").swap_linears(gpt)
+    for what, int8, state in (
+        ("swap_linears(gpt)", ours, ours.state_dict()),
+        ("quantize_dynamic(gpt)", dynamic := torch_dynamic(gpt), dynamic.state_dict()),
+    ):
+        called = f"compression_ratio(gpt, {what})"
+        got = check_number(student.compression_ratio(gpt, int8), called)
+        want = on_disk(gpt.state_dict()) / on_disk(state)
+        assert math.isclose(got, want, rel_tol=0.01), explain(called, got, f"{want:.4f}, by the files' sizes")
+        assert 2.8 <= got <= 3.6, explain(called, got, "2.8 to 3.6", "Is every Linear swapped, and no float copy saved?")
+        measured["size ratio" if int8 is ours else "size ratio of quantize_dynamic"] = got
+    measured["size ratio against float16"] = on_disk(load_gpt().half().state_dict()) / on_disk(ours.state_dict())
+
+
+@pytest.mark.points(2)
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
+def test_the_ratio_follows_from_the_shape(student, measured, config):
+    called = f"predicted_ratio({config})"
+    got = check_number(student.predicted_ratio(config), called)
+    with torch.device("meta"):
+        gpt = GPT(config)
+    linears = [m for m in gpt.modules() if isinstance(m, nn.Linear)]
+    everything = sum(p.numel() for p in gpt.parameters())
+    weights, rows = sum(m.weight.numel() for m in linears), sum(m.out_features for m in linears)
+    want = 4 * everything / (weights + 4 * rows + 4 * (everything - weights))
+    if config == CHAPTER:
+        measured["size ratio of the chapter's shape"] = got
+    assert abs(got / want - 1) < 0.03, explain(
+        called,
+        f"{got:.3f}",
+        f"{want:.3f}: {weights / everything:.0%} of {everything:,} parameters are Linear weights",
+        "Which tensors become one byte a number, and which stay at four?",
+    )
+
+
+@pytest.mark.points(2)
+def test_a_kv_cache_holds_keys_and_values_of_every_layer(student, rng):
+    for layers, heads, width, tokens, batch in ((1, 1, 8, 1, 1), (3, 2, 16, 7, 1), (2, 4, 32, 5, 6)):
+        config = GPTConfig(vocab_size=11, block_size=16, n_layer=layers, n_head=heads, n_embd=width)
+        gpt = GPT(config).eval()
+        caches = gpt.new_caches()
+        with torch.no_grad():
+            gpt(torch.randint(11, (batch, tokens), generator=rng), caches)
+        want = sum(cache.nbytes() for cache in caches)
+        called = f"kv_cache_bytes({layers} layers of width {width}, tokens={tokens}, batch={batch})"
+        got = check_number(student.kv_cache_bytes(config, tokens, batch), called)
+        assert got == want, explain(called, f"{got:,.0f}", f"{want:,}: what llm.model.KVCache allocates")
+        for size in (1, 2, 0.5):
+            called = f"kv_cache_bytes(..., bytes_per_value={size})"
+            got = check_number(student.kv_cache_bytes(config, tokens, batch, size), called)
+            assert got == want / 4 * size, explain(called, f"{got:,.1f}", f"{want / 4 * size:,.1f}")
+    got = check_number(student.kv_cache_bytes(GPTConfig(), 256), "kv_cache_bytes(config, 256)")
+    assert got == 2 * 4 * 256 * 512 * 4, explain("kv_cache_bytes(GPTConfig(), 256)", got, "batch 1, float32 by default")

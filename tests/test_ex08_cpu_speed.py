@@ -1,0 +1,189 @@
+"""ex08: honest clocks, PyTorch's own int8, and a GPT that is twice as fast, timed by the grader."""
+
+import math
+import statistics
+
+import pytest
+import torch
+
+from grader.boundary import Undecided
+from llm.checkpoint import load_gpt
+from llm.corpus import held_out_tokens
+from tests.messages import check_number, explain
+from tests.models import check_int8_weights, check_module, check_no_float_weight, torch_dynamic
+from tests.specimens import Nested
+from tests.test_ex07_model_size import on_disk
+
+ROUNDS = 21  # pairs: enough for a sign test
+TOKENS = 128  # of a call
+YARDSTICK = 2.3  # how much faster PyTorch's own int8 must be before a machine may judge a learner's
+CLOSE = 0.15  # relative error of logits: 7-bit activations with one scale a call stay well below
+
+
+class Stopwatch:
+    """A clock that moves only while its jobs run, each for the seconds that a script says."""
+
+    def __init__(self):
+        self.now, self.calls = 1000.0, 0
+
+    def clock(self):
+        return self.now
+
+    def job(self, seconds):
+        """A callable whose k-th call of all jobs of this stopwatch takes seconds(k)."""
+
+        def run():
+            self.now += seconds(self.calls)
+            self.calls += 1
+
+        return run
+
+
+@pytest.fixture(scope="module")
+def gpt():
+    return load_gpt()
+
+
+@pytest.fixture(scope="module")
+def fast(student, gpt):
+    """The learner's fastest GPT, made once."""
+    return check_module(student.fast_int8(gpt), "fast_int8(gpt)")
+
+
+@pytest.mark.points(2)
+@pytest.mark.parametrize("warmup, repeats", [(0, 1), (0, 5), (3, 7), (5, 8), (1, 2)])
+def test_latency_is_the_median_after_warming_up(student, rng, warmup, repeats):
+    times = [0.5 + k for k in range(repeats)]
+    times[-1] *= 100  # an outlier, which a mean would follow
+    order = torch.randperm(repeats, generator=rng).tolist()
+    script = [1e4] * warmup + [times[i] for i in order]
+    watch = Stopwatch()
+    called = f"median_latency(fn, warmup={warmup}, repeats={repeats}, clock)"
+    got = check_number(student.median_latency(watch.job(script.__getitem__), warmup, repeats, watch.clock), called)
+    want = statistics.median(times)
+    think = "Do warm-up calls count, is it the middle one and not the mean, and what is the middle of an even number?"
+    assert math.isclose(got, want, rel_tol=1e-6), explain(called, got, f"{want}, from {sorted(times)}", think)
+    assert watch.calls == warmup + repeats, explain(called, f"{watch.calls} calls of fn", f"{warmup + repeats}")
+
+
+@pytest.mark.points(2)
+@pytest.mark.parametrize("rounds", [3, 5, 9])
+def test_speedup_is_the_median_of_paired_ratios(student, rng, rounds):
+    # the machine is up to 100 times slower in some pairs; repeating itself, so that a warm-up pair changes nothing
+    slow = [10.0 ** (2 * k / (rounds - 1)) for k in torch.randperm(rounds, generator=rng).tolist()]
+    ratios = [2.0 + 0.3 * k for k in torch.randperm(rounds, generator=rng).tolist()]
+    ratios[ratios.index(max(ratios))] = 50.0  # an outlier, which a mean would follow
+    watch = Stopwatch()
+    pair = lambda k: k // 2 % rounds  # noqa: E731
+    baseline = watch.job(lambda k: slow[pair(k)] * ratios[pair(k)])
+    candidate = watch.job(lambda k: slow[pair(k)])
+    called = f"paired_speedup(baseline, candidate, rounds={rounds}, clock) on a machine that slows down at times"
+    got = check_number(student.paired_speedup(baseline, candidate, rounds, watch.clock), called)
+    want = statistics.median(ratios)
+    think = "Are both timed in turn, is there a ratio for every pair, and is the baseline on top?"
+    assert math.isclose(got, want, rel_tol=1e-6), explain(called, got, f"{want}, from {sorted(ratios)}", think)
+
+
+@pytest.mark.points(2)
+def test_dynamic_int8_is_pytorchs_own(student, rng):
+    net, ids = Nested().eval(), torch.randint(40, (2, 7), generator=rng)
+    before, settings = {name: t.clone() for name, t in net.state_dict().items()}, student.settings()
+    called = "dynamic_int8(model)"
+    int8 = check_module(student.dynamic_int8(net), called)
+    check_int8_weights(int8, net, called)
+    check_no_float_weight(int8, net, called)
+    kinds = {type(t) for t in int8.state_dict().values()}
+    assert tuple in kinds, explain(f"{called}.state_dict()", "no packed weights", "those of torch.ao's quantize_dynamic")
+    with torch.no_grad():
+        want = net(ids)
+    error = ((int8(ids) - want).norm() / want.norm()).item()
+    assert error < 0.1, explain(f"{called}(ids)", f"outputs off by {error:.1%}", "at most 10 %")
+    _check_untouched(student, net, before, settings, called)
+
+
+@pytest.mark.points(2)
+@pytest.mark.timeout(120)
+def test_fast_int8_really_is_int8(student, gpt, measured):
+    ids = held_out_tokens()[None, :TOKENS]
+    before, settings = {name: t.clone() for name, t in gpt.state_dict().items()}, student.settings()
+    called = "fast_int8(gpt)"
+    int8 = check_module(student.fast_int8(gpt), called)
+    check_int8_weights(int8, gpt, called)
+    check_no_float_weight(int8, gpt, called)
+    ratio = on_disk(gpt.state_dict()) / on_disk(int8.state_dict())
+    assert ratio >= 2.8, explain(f"{called}.state_dict()", f"{ratio:.2f} times smaller", "at least 2.8 times")
+    error = _logit_error(gpt, int8, ids)
+    measured["logit error of fast_int8"] = error
+    assert error < CLOSE, explain(f"{called}(ids)", f"logits off by {error:.1%}", f"at most {CLOSE:.0%}")
+    _check_untouched(student, gpt, before, settings, called)
+
+
+@pytest.mark.points(2)
+@pytest.mark.timeout(300)
+def test_the_gpt_is_twice_as_fast(student, gpt, fast, rng, measured):
+    # N2, timed here: fresh tokens for every round, outputs verified, all contenders in turn, one thread
+    text = held_out_tokens()
+    with student.threads(1):
+        yardstick = student.host(_fastest_dynamic(student, gpt, text[None, :TOKENS]))
+        baseline, control = student.host(gpt), student.host(gpt)
+        contenders = {"student": fast, "yardstick": yardstick, "control": control}
+        ratios = {name: [] for name in contenders}
+        for round_ in range(ROUNDS + 1):
+            start = int(torch.randint(len(text) - TOKENS, (1,), generator=rng))
+            ids = text[None, start : start + TOKENS]
+            base, want = student.timed(baseline, ids)
+            for name, contender in contenders.items():
+                seconds, logits = student.timed(contender, ids)
+                if round_:  # the first is a warm-up
+                    ratios[name].append(base / seconds)
+                error = ((logits - want).norm() / want.norm()).item()
+                assert error < CLOSE, explain(f"{name}(ids)", f"logits off by {error:.1%}", f"at most {CLOSE:.0%}")
+    speedup = {name: statistics.median(values) for name, values in ratios.items()}
+    wins = sum(ratio > 1 for ratio in ratios["student"])
+    luck = sum(math.comb(ROUNDS, k) for k in range(wins, ROUNDS + 1)) / 2**ROUNDS  # sign test: chance if not faster
+    measured |= {"speedup": speedup["student"], "speedup of quantize_dynamic": speedup["yardstick"]}
+    measured["speedup of fp32 against itself"] = speedup["control"]
+    if speedup["student"] >= 2 and luck < 0.01:
+        return
+    got = f"{speedup['student']:.2f} times as fast as float32 ({wins} of {ROUNDS} rounds faster), on one thread"
+    if speedup["yardstick"] < YARDSTICK:
+        raise Undecided(
+            f"fast_int8(gpt) is {got}; this machine cannot judge that, since PyTorch's own int8 reaches only "
+            f"{speedup['yardstick']:.2f} times here ({YARDSTICK} needed)"
+        )
+    raise AssertionError(
+        explain(
+            f"fast_int8(gpt) on {TOKENS} tokens",
+            got,
+            f"at least 2.00; quantize_dynamic's best engine reaches {speedup['yardstick']:.2f} here, "
+            f"float32 against itself {speedup['control']:.2f}",
+            "Which engines does this machine have, and which kernels does each bring?",
+        )
+    )
+
+
+def _logit_error(gpt, int8, ids):
+    with torch.no_grad():
+        want = gpt(ids)
+    return ((int8(ids) - want).norm() / want.norm()).item()
+
+
+def _fastest_dynamic(student, gpt, ids):
+    """quantize_dynamic with the engine that is fastest on this machine."""
+    seconds, models = {}, {}
+    for engine in torch.backends.quantized.supported_engines:
+        try:
+            models[engine] = torch_dynamic(gpt, engine)
+            hosted = student.host(models[engine])
+            seconds[engine] = min(student.timed(hosted, ids)[0] for _ in range(4))
+        except RuntimeError:  # an engine may be listed and yet not run here
+            continue
+    return models[min(seconds, key=seconds.get)]
+
+
+def _check_untouched(student, model, before, settings, called):
+    same = all(torch.equal(t, before[name]) for name, t in student.view(model).state_dict().items())
+    assert same, explain(called, "other weights in the original model", "the original untouched")
+    for name, value in student.settings().items():
+        think = "Whatever you switch for a moment: what if something fails in between?"
+        assert value == settings[name], explain(called, f"{name} is now {value}", f"{settings[name]}, as before", think)
