@@ -174,7 +174,8 @@ class _Quantized:
 class Student:
     """One exercise of a submission, as suites see it: call its functions by name.
 
-    Also: exercise(name), view(model), host(model), timed(call, ...), threads(n), settings(), run(argv), fresh(...), files.
+    Also: exercise(name), view(model), host(model), timed(call, ...), threads(n), settings(), run(argv), fresh(...),
+    files.
     """
 
     def __init__(self, submission: Path, exercise: str):

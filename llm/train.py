@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import json
 import math
+import os
 import platform
 import time
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,6 @@ from torch.nn import functional as F
 from llm import checkpoint, corpus
 from llm.model import GPT, GPTConfig
 from llm.tokenizer import load_tokenizer
-
 
 EVALUATION_TOKENS = 20_481  # of the held-out text, while training; the card has the loss over all of it
 
@@ -220,7 +220,7 @@ def main(argv: list[str] | None = None) -> None:
 
     model = trainer.result()
     loss = nats_per_token(model, held_out, device)
-    checkpoint.save_gpt(model.cpu(), options.out / checkpoint.PATH.name)
+    checkpoint.save_gpt(model, options.out / checkpoint.PATH.name)
     card = {
         "model": f"GPT, {sum(p.numel() for p in model.parameters()):,} parameters, stored as float16",
         "sha256": hashlib.sha256((options.out / checkpoint.PATH.name).read_bytes()).hexdigest(),
@@ -231,11 +231,14 @@ def main(argv: list[str] | None = None) -> None:
         "held_out_loss": {
             "nats_per_token": round(loss, 4),
             "nats_per_character": round(loss * per_character, 4),
-            "perplexity": round(math.exp(loss), 2),
+        },
+        "perplexity": {  # of the first held-out tokens: what ex06 and ex09 are compared with
+            "tokens": EVALUATION_TOKENS,
+            "fp32": round(math.exp(nats_per_token(model, held_out[:EVALUATION_TOKENS], device)), 4),
         },
         "trained": {
             "date": datetime.date.today().isoformat(),
-            "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+            "device": torch.cuda.get_device_name() if device == "cuda" else _cpu(),
             "bfloat16_autocast": has_bf16(device),
             "torch": torch.__version__,
             "minutes": round(seconds / 60, 1),
@@ -246,6 +249,10 @@ def main(argv: list[str] | None = None) -> None:
     (options.out / checkpoint.CARD.name).write_text(json.dumps(card, indent=2) + "\n")
     print(f"held out: {loss * per_character:.4f} nats per character, perplexity {math.exp(loss):.2f} per token")
     print(f"wrote {options.out}/{checkpoint.PATH.name}, {checkpoint.CARD.name}, {checkpoint.LOSS_CURVE.name}")
+
+
+def _cpu() -> str:
+    return f"{os.cpu_count()} {platform.machine()} cores, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _train(trainer: Trainer, held_out: Tensor, per_character: float, options: argparse.Namespace) -> float:

@@ -83,7 +83,7 @@ def int8_matmul(x: Tensor, wq: Tensor, w_scales: Tensor, bias: Tensor | None = N
 def _int_mm_is_fast_and_right() -> bool:
     """Whether torch._int_mm is worth calling here, found out by trying.
 
-    Without int8 dot products it is 20 to 50 times slower than float32, and some processors' kernels saturate at 16 bits.
+    Without int8 dot products it is 20 to 50 times slower than float32, and some kernels saturate at 16 bits.
     """
     a, b = torch.full((128, 512), 127, dtype=torch.int8), torch.full((512, 512), 127, dtype=torch.int8)
 

@@ -152,7 +152,9 @@ def test_zero_rows_bad_input_and_your_copy_of_w(student, weights, rng):
         (weights, 1, "bits = 1 is not 2 to 8"),
         (weights, 9, "bits = 9 is not 2 to 8"),
     ):
-        check_raises_value_error(lambda w=w, b=bits: student.channel_scales(w, b), f"channel_scales(w, {bits})", because)
+        check_raises_value_error(
+            lambda w=w, b=bits: student.channel_scales(w, b), f"channel_scales(w, {bits})", because
+        )
         check_raises_value_error(
             lambda w=w, b=bits: student.quantize_per_channel(w, b), f"quantize_per_channel(w, {bits})", because
         )

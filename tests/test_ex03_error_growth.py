@@ -68,7 +68,9 @@ def test_the_worst_case_adds_up_like_n(student, rng):
         for form in (lambda v: v, lambda v: v.item()):
             called = f"worst_case_error({n}, {scale:.4f}, {x_max:.4f})"
             got = check_number(student.worst_case_error(n, form(scale), form(x_max)), called)
-            assert math.isclose(got, want, rel_tol=1e-5), explain(called, got, want, "How far off is one weight at most?")
+            assert math.isclose(got, want, rel_tol=1e-5), explain(
+                called, got, want, "How far off is one weight at most?"
+            )
 
 
 @pytest.mark.points(2)

@@ -26,13 +26,16 @@ def test_every_token_has_a_scale_of_its_own(student, rng, lead):
 def test_quiet_loud_and_silent_tokens_live_together(student, rng):
     x = torch.randn(7, 64, generator=rng)
     x = x / x.abs().amax(1, keepdim=True) * torch.tensor([1e-30, 1.0, 0.0, 1e37, 1e-3, 0.0, 300.0])[:, None]
-    for what, x in (("tokens of size 1e-30 to 1e37 and zero", x), ("float16", x[[1, 2, 4, 6]].half())):
+    halves = x[[1, 2, 4, 6]].half()
+    for what, x in (("tokens of size 1e-30 to 1e37 and zero", x), ("float16", halves)):  # noqa: B020
         called = f"quantize_tokens(x), {what}"
         codes, scales = _pair(student.quantize_tokens(x), called, x)
         _check_tokens(codes, scales, x, called)
         silent = x.abs().amax(-1) == 0
         right = (scales[silent] > 0) & torch.isfinite(scales[silent])
-        assert right.all(), explain(called, f"scale {scales[silent][0].item()} for a token of zeros", "any positive number")
+        assert right.all(), explain(
+            called, f"scale {scales[silent][0].item()} for a token of zeros", "any positive number"
+        )
 
 
 @pytest.mark.points(3)
@@ -117,7 +120,9 @@ def _check_tokens(codes, scales, x, called):
     right = oracle.same_scales(scales, want) | ~loud
     if not right.all():
         i = tuple((~right).nonzero()[0])
-        raise AssertionError(explain(called, f"a scale of {scales[i]:.6g}", f"{want[i]:.6g}: max|token| / 127", PER_TOKEN))
+        raise AssertionError(
+            explain(called, f"a scale of {scales[i]:.6g}", f"{want[i]:.6g}: max|token| / 127", PER_TOKEN)
+        )
     oracle.check_codes(codes, x, torch.where(loud, want, 1.0), 8, called, PER_TOKEN)
 
 

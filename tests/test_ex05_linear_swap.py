@@ -82,7 +82,9 @@ def test_every_linear_at_any_depth_is_swapped(student, net, rng):
     got = check_tensor(swapped(ids), f"{called}(ids)", want.shape, torch.float32)
     error = ((got - want).norm() / want.norm()).item()
     assert error < 0.03, explain(f"{called}(ids)", f"outputs off by {error:.1%}", "at most 3 %, as int8 rounding gives")
-    assert error > 0, explain(f"{called}(ids)", "the float model's outputs, bit for bit", "the rounding of int8 to show")
+    assert error > 0, explain(
+        f"{called}(ids)", "the float model's outputs, bit for bit", "the rounding of int8 to show"
+    )
     check_no_float_weight(swapped, net, called)
     embedding = [t for t in swapped.state_dict().values() if torch.is_tensor(t) and t.shape == (40, 96)]
     kept = len(embedding) == 1 and torch.equal(embedding[0], net.embedding.weight)
@@ -100,7 +102,7 @@ def test_the_model_you_were_given_stays_as_it_was(student, net):
         ("swap_linears(model)", net, student.swap_linears),
         ("int8_linear(linear)", net.first[0], student.int8_linear),
     ):
-        result = check_module(swap(model), called)
+        check_module(swap(model), called)
         mine = student.view(model)
         now = {name: (type(m), m.training) for name, m in mine.named_modules()}
         expected = before if model is net else {"": before["first.0"]}
@@ -131,7 +133,9 @@ def test_skipped_names_stay_float(student, net, rng):
     kept = check_module(student.swap_linears(root, skip=[""]), "swap_linears(a Linear, skip=[''])")
     weights = [t for t in kept.state_dict().values() if torch.is_tensor(t) and t.shape == (32, 64)]
     right = weights and weights[0].is_floating_point()
-    assert right, explain("swap_linears(a Linear, skip=[''])", "a swapped layer", "the Linear: '' is a model's own name")
+    assert right, explain(
+        "swap_linears(a Linear, skip=[''])", "a swapped layer", "the Linear: '' is a model's own name"
+    )
 
 
 @pytest.mark.points(1)

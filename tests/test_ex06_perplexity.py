@@ -43,7 +43,7 @@ def test_every_target_counts_once(student, spy, rng, n):
         called,
         got,
         f"{want:.6g}: exp of the mean over {n - 1} targets",
-        "Are windows shifted by one against their targets, is the last target of each window there, and the ragged end?",
+        "Are targets shifted by one, does the last target of each window count, and the ragged end?",
     )
 
 
@@ -67,7 +67,9 @@ def test_it_is_evaluated_in_eval_mode_without_gradients(student, spy, rng):
     spy.train()
     student.perplexity(spy, tokens, CONTEXT)
     seen = student.view(spy)
-    assert not seen.in_train_mode, explain(called, "calls in train mode", "eval mode", "What does dropout do meanwhile?")
+    assert not seen.in_train_mode, explain(
+        called, "calls in train mode", "eval mode", "What does dropout do meanwhile?"
+    )
     kept = seen.with_gradients or any(p.grad is not None for p in seen.parameters())
     assert not kept, explain(called, "calls that record gradients", "none recorded", "Who needs gradients here?")
 

@@ -52,7 +52,9 @@ def test_saved_bytes_are_those_of_the_file(student, rng):
     for what, model in models(rng).items():
         called = f"saved_bytes({what})"
         got, want = check_number(student.saved_bytes(model), called), on_disk(model.state_dict())
-        think = "What is written besides parameters: buffers, whole storages, PyTorch's packed weights, a little overhead?"
+        think = (
+            "What is written besides parameters: buffers, whole storages, PyTorch's packed weights, a little overhead?"
+        )
         assert abs(got - want) <= 0.01 * want + 4096, explain(called, f"{got:,.0f} bytes", f"{want:,} bytes", think)
 
 
@@ -63,7 +65,9 @@ def test_the_ratio_is_large_over_small(student, rng):
         called = f"compression_ratio(a float32 Linear, {what})"
         got = check_number(student.compression_ratio(linear, small), called)
         want = on_disk(linear.state_dict()) / on_disk(small.state_dict())
-        assert math.isclose(got, want, rel_tol=0.02), explain(called, got, want, "Which of the two is divided by which?")
+        assert math.isclose(got, want, rel_tol=0.02), explain(
+            called, got, want, "Which of the two is divided by which?"
+        )
 
 
 @pytest.mark.points(2)
@@ -80,7 +84,9 @@ def test_the_gpt_is_about_three_times_smaller(student, measured):
         got = check_number(student.compression_ratio(gpt, int8), called)
         want = on_disk(gpt.state_dict()) / on_disk(state)
         assert math.isclose(got, want, rel_tol=0.01), explain(called, got, f"{want:.4f}, by the files' sizes")
-        assert 2.8 <= got <= 3.6, explain(called, got, "2.8 to 3.6", "Is every Linear swapped, and no float copy saved?")
+        assert 2.8 <= got <= 3.6, explain(
+            called, got, "2.8 to 3.6", "Is every Linear swapped, and no float copy saved?"
+        )
         measured["size ratio" if int8 is ours else "size ratio of quantize_dynamic"] = got
     measured["size ratio against float16"] = on_disk(load_gpt().half().state_dict()) / on_disk(ours.state_dict())
 

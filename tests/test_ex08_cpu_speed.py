@@ -93,7 +93,9 @@ def test_dynamic_int8_is_pytorchs_own(student, rng):
     check_int8_weights(int8, net, called)
     check_no_float_weight(int8, net, called)
     kinds = {type(t) for t in int8.state_dict().values()}
-    assert tuple in kinds, explain(f"{called}.state_dict()", "no packed weights", "those of torch.ao's quantize_dynamic")
+    assert tuple in kinds, explain(
+        f"{called}.state_dict()", "no packed weights", "those of torch.ao's quantize_dynamic"
+    )
     with torch.no_grad():
         want = net(ids)
     error = ((int8(ids) - want).norm() / want.norm()).item()

@@ -76,7 +76,9 @@ def test_the_figures_are_those_of_the_gpt(figures, measured):
     card = json.loads(CARD.read_text())["perplexity"]["fp32"]
     before, after = figures["perplexity fp32"], figures["perplexity int8"]
     # any 20,000 tokens of held-out text will do, and they differ in difficulty
-    assert 0.7 < before / card < 1.4, explain(called, f"perplexity fp32: {before}", f"about {card:.1f} on held-out text")
+    assert 0.7 < before / card < 1.4, explain(
+        called, f"perplexity fp32: {before}", f"about {card:.1f} on held-out text"
+    )
     drift = after / before - 1
     measured["drift in ex09"] = drift
     assert 0 < abs(drift) < 0.01, explain(called, f"a drift of {drift:+.2%}", "less than 1 %, and not none at all")
@@ -112,7 +114,9 @@ def test_a_new_process_loads_the_same_model(student, ran):
     got = check_tensor(here(ids), called, want.shape, torch.float32)
     error = ((got - want).norm() / want.norm()).item()
     assert error < 0.15, explain(called, f"logits off by {error:.1%} from the float32 GPT", "at most 15 %")
-    fresh = check_tensor(student.fresh("load_int8", path, then=(ids,)), f"{called}, new process", want.shape, torch.float32)
+    fresh = check_tensor(
+        student.fresh("load_int8", path, then=(ids,)), f"{called}, new process", want.shape, torch.float32
+    )
     same = torch.allclose(fresh, got, rtol=1e-4, atol=1e-4)
     think = "Does the file hold all that is needed, or does something only live in the process that wrote it?"
     assert same, explain(f"{called} in a new process", describe(fresh), f"{describe(got)}, the same logits", think)
@@ -151,7 +155,9 @@ def test_a_failure_says_so_and_leaves_nothing_behind(student, ran):
         lost = sorted(set(before) - set(files.names()))
         assert not lost, explain(called, f"deleted: {', '.join(lost[:5])}", "what was there stays")
     now = {name: files.read(f"{OUT}/{name}", 1 << 28) for name in files.names(OUT)}
-    assert now == earlier, explain(COMMAND, "earlier results changed by a run that failed", "earlier results as they were")
+    assert now == earlier, explain(
+        COMMAND, "earlier results changed by a run that failed", "earlier results as they were"
+    )
 
 
 def _write(files, name, data):

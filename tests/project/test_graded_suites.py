@@ -1,0 +1,79 @@
+"""The graded suites as a whole: solutions pass, stubs have not started, crashes are crashes, nonsense is wrong."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grader import syllabus
+from tests.project import graded
+
+ROOT = graded.ROOT
+NAMES = [exercise.name for exercise in syllabus.load()]
+NONSENSE = {
+    "none": "None",
+    "a-string": "'42'",
+    "minus-one": "-1",
+    "nan": "float('nan')",
+    "wrong-shape": "torch.full((3, 2), float('nan'))",
+    "empty-list": "[]",
+    "two-tensors": "(torch.zeros(2, 2, dtype=torch.int8), torch.zeros(()))",
+    "a-module": "torch.nn.Identity()",
+}
+
+
+def replaced(folder: Path, statement: str) -> Path:
+    """A submission in which the body of every contract function is this one statement."""
+    folder.mkdir()
+    for name in NAMES:
+        tree = ast.parse((ROOT / "exercises" / f"{name}.py").read_text())
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and "NotImplementedError" in ast.unparse(node):
+                node.body = ast.parse(statement).body
+        tree.body.insert(1, ast.parse("import torch").body[0])
+        (folder / f"{name}.py").write_text(ast.unparse(ast.fix_missing_locations(tree)))
+    return folder
+
+
+@pytest.mark.timeout(900)
+def test_solutions_pass_everything_on_the_board(tmp_path):
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "grader.check", "--submission", "solutions", "--track", "core", "--plain"]
+    done = subprocess.run([*command, "--json", str(report)], cwd=ROOT, capture_output=True, text=True)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
+    for exercise in json.loads(report.read_text())["exercises"]:
+        for function in exercise["functions"]:
+            undecided = function["outcome"] == "undecided" and function["name"] == "test_the_gpt_is_twice_as_fast"
+            assert function["outcome"] == "passed" or undecided, f"{exercise['name']}: {function}"
+
+
+@pytest.mark.timeout(600)
+def test_an_untouched_stub_has_not_started_in_every_test():
+    reports = graded.run(ROOT / "exercises", *NAMES)
+    assert len(reports) >= 60
+    for name, cases in reports.items():
+        for case in cases:
+            assert (case["outcome"], case["kind"]) == ("failed", "not started"), f"{name}: {case}"
+            assert "stub" in case["message"] and case["file"] and case["line"]
+
+
+@pytest.mark.timeout(600)
+def test_a_crash_is_told_apart_and_names_the_line(tmp_path):
+    reports = graded.run(replaced(tmp_path / "crashes", "raise KeyError('on purpose')"), *NAMES)
+    for name, cases in reports.items():
+        for case in cases:
+            assert (case["outcome"], case["kind"]) == ("failed", "crashed"), f"{name}: {case}"
+            assert "KeyError: 'on purpose'" in case["message"] and ".py:" in case["message"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("value", NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_is_wrong_and_never_confuses_a_suite(tmp_path, value):
+    reports = graded.run(replaced(tmp_path / "nonsense", f"return {value}"), *NAMES)
+    for name, cases in reports.items():
+        kinds = {case["kind"] for case in cases if case["outcome"] != "passed"}
+        assert kinds == {"wrong"}, f"{name}: {[c for c in cases if c['kind'] != 'wrong'][:1]}"
