@@ -45,6 +45,12 @@ def generate(session: nox.Session) -> None:
 
 
 @command
+def bench(session: nox.Session) -> None:
+    """Measurements that the README quotes: `-- claims`, the chapter's ten claims beside our figures."""
+    run("-m", "grader.bench", *session.posargs)
+
+
+@command
 def train(session: nox.Session) -> None:
     """Trains the model again: hours on a CPU, and goes on where it was stopped."""
     run("-m", "llm.train", *session.posargs)
@@ -59,7 +65,9 @@ def tests(session: nox.Session) -> None:
 def run(*arguments: str, groups: tuple[str, ...] = ("kata", "text")) -> None:
     """Runs .venv's Python, once these dependency groups are installed; a failure's exit code becomes nox's own."""
     prepare(groups)
-    process = subprocess.Popen([PYTHON, *arguments], cwd=ROOT)
+    # Threads that wait for each other by spinning take ten times as long once another program wants a core.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
+    process = subprocess.Popen([PYTHON, *arguments], cwd=ROOT, env=environment)
     while True:
         try:
             code = process.wait()

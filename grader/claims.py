@@ -7,7 +7,6 @@ GPT and on text it never saw.
 import argparse
 import copy
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -168,7 +167,3 @@ def main(argv: list[str]) -> int:
     for name, claim in CLAIMS.items():
         print(f"| {name.upper()} | {claim} | {getattr(measurements, name)()} |", flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

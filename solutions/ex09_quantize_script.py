@@ -74,6 +74,9 @@ def _quantize(checkpoint: Path, out: Path) -> list[str]:
     there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"{there} is a file: --out needs a folder")
+    for file in (out / "model_fp32.pt", out / "model_int8.pt"):
+        if file.is_dir():
+            raise IsADirectoryError(f"{file} is a folder: move it away")
     gpt = load_gpt(checkpoint)
     tokens = held_out_tokens()[:TOKENS]
     if tokens.max() >= gpt.config.vocab_size:
@@ -88,9 +91,6 @@ def _quantize(checkpoint: Path, out: Path) -> list[str]:
         context = gpt.config.block_size
         loss = {name: perplexity(model, tokens, context) for name, model in models.items()}
         speedup = _speedup(models["fp32"], models["int8"], tokens[None, : min(128, context)])
-        taken = [out / f"model_{name}.pt" for name in models if (out / f"model_{name}.pt").is_dir()]
-        if taken:
-            raise IsADirectoryError(f"{taken[0]} is a folder: move it away")
         out.mkdir(parents=True, exist_ok=True)
         for name in models:
             os.replace(Path(scratch, f"model_{name}.pt"), out / f"model_{name}.pt")

@@ -26,12 +26,11 @@ def test_every_token_has_a_scale_of_its_own(student, rng, lead):
 def test_quiet_loud_and_silent_tokens_live_together(student, rng):
     x = torch.randn(7, 64, generator=rng)
     x = x / x.abs().amax(1, keepdim=True) * torch.tensor([1e-30, 1.0, 0.0, 1e37, 1e-3, 0.0, 300.0])[:, None]
-    halves = x[[1, 2, 4, 6]].half()
-    for what, x in (("tokens of size 1e-30 to 1e37 and zero", x), ("float16", halves)):  # noqa: B020
+    for what, tokens in (("tokens of size 1e-30 to 1e37 and zero", x), ("float16", x[[1, 2, 4, 6]].half())):
         called = f"quantize_tokens(x), {what}"
-        codes, scales = _pair(student.quantize_tokens(x), called, x)
-        _check_tokens(codes, scales, x, called)
-        silent = x.abs().amax(-1) == 0
+        codes, scales = _pair(student.quantize_tokens(tokens), called, tokens)
+        _check_tokens(codes, scales, tokens, called)
+        silent = tokens.abs().amax(-1) == 0
         right = (scales[silent] > 0) & torch.isfinite(scales[silent])
         assert right.all(), explain(
             called, f"scale {scales[silent][0].item()} for a token of zeros", "any positive number"
@@ -80,7 +79,8 @@ def test_matmul_scales_the_integer_sum_and_adds_the_bias(student, rng, k, biased
 
 @pytest.mark.points(1)
 def test_matmul_of_quiet_loud_silent_and_no_tokens(student, rng):
-    for step in (1e-32, 7e34, torch.tensor([[1e-32], [0.5], [7e34], [0.0]])):
+    # not up to 1e37: sum * token scale may overflow before the channel scale brings it down, which is no mistake
+    for step in (1e-32, 7e29, torch.tensor([[1e-32], [0.5], [7e29], [0.0]])):
         _check_matmul(student, rng, (4,), 64, 6, False, step)
     for lead in ((0,), (2, 0)):
         _check_matmul(student, rng, lead, 16, 3, True)
