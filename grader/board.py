@@ -23,6 +23,7 @@ from grader.syllabus import TRACKS, Exercise
 
 WIDEST = 100  # columns; longer lines are hard to read
 BAR = 20  # columns of the bar of finished exercises
+STATE = 11  # columns of the longest state, "not started"
 LABEL = 10  # columns of the labels in a message: called, got, expected, think
 MESSAGE_LINES = 12  # shown of one failing test
 LINE_CHARACTERS = 300  # shown of one line of it
@@ -42,22 +43,8 @@ LOOKS = {  # of a state: its mark and its colour
     "not run": ("·", "bright_black"),
 }
 
-ASCII = str.maketrans(
-    {"✓": "+", "✗": "x", "○": "o", "·": ".", "━": "#", "─": "-", "—": "-", "–": "-", "−": "-", "→": "->", "…": "..."}
-    | {
-        "√": "sqrt",
-        "×": "x",
-        "≤": "<=",
-        "≥": ">=",
-        "≈": "~",
-        "≠": "!=",
-        "±": "+/-",
-        "‘": "'",
-        "’": "'",
-        "“": '"',
-        "”": '"',
-    }
-    | {"ŵ": "w^", "σ": "sigma", "µ": "u"}
+ASCII = str.maketrans("✓✗○·━─—–−×≈µ‘’“”", "+xo.#----x~u''\"\"") | str.maketrans(
+    {"→": "->", "…": "...", "√": "sqrt", "≤": "<=", "≥": ">=", "≠": "!=", "±": "+/-", "ŵ": "w^", "σ": "sigma"}
 )
 
 
@@ -107,9 +94,8 @@ class Board:
     def show_one(self, result: RunResult) -> None:
         """One exercise with all its tests, and every failure explained."""
         exercise = result.exercises[0]
-        self.print(
-            "", self._heading(result), "", *self._broken(result), self._rows([exercise], [exercise], width=11), ""
-        )
+        self.print("", self._heading(result), "", *self._broken(result))
+        self.print(self._rows([exercise], [exercise], STATE), "")
         told = {"", result.broken}
         for function in exercise.functions:
             self.print(self._test(function))
@@ -118,7 +104,7 @@ class Board:
                 told.add(function.message)
         self.print("", *self._figures(exercise.measured))
         if exercise.state not in FINISHED and not result.broken:
-            self.print(*(Padding(line, (0, 0, 0, 1)) for line in self._stubs(exercise, result)))
+            self.print(*(Padding(line, (0, 0, 1, 1)) for line in self._stubs(exercise, result)))
             self.print(*self._commands(exercise, result, "once more"))
         self.print(self._seed(result))
 
@@ -137,10 +123,13 @@ class Board:
             )
 
     def _rows(
-        self, exercises: Sequence[Exercise | ExerciseResult], results: Sequence[ExerciseResult], width=None
+        self,
+        exercises: Sequence[Exercise | ExerciseResult],
+        results: Sequence[ExerciseResult],
+        state_width: int | None = None,
     ) -> Table:
         done = {result.name: result for result in results}
-        table = _columns(width)
+        table = _columns(state_width)
         for exercise in exercises:
             result = done.get(exercise.name)
             state = result.state if result else "not run"
@@ -184,7 +173,7 @@ class Board:
 
     def _test(self, function: FunctionResult) -> Table:
         mark, colour = LOOKS[function.state]
-        table = _columns(width=11)
+        table = _columns(STATE)
         table.add_row(
             self.text(f"   {mark}", colour),
             self.text(function.title if function.state in ("passed", "not started", "error") else _law(function)),
@@ -266,12 +255,12 @@ class Board:
             yield Text.assemble("   ", self.text(f"{command:<{width}}", "bold"), f"   {why}" if fits else "")
 
 
-def _columns(width: int | None = None) -> Table:
+def _columns(state_width: int | None = None) -> Table:
     """Mark, title, state and points; the title gives way where there is no room."""
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
-    table.add_column(no_wrap=True, width=width)
+    table.add_column(no_wrap=True, width=state_width)
     table.add_column(no_wrap=True, justify="right", min_width=5)
     return table
 

@@ -76,7 +76,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--submission", type=Path, default=Path("exercises"), metavar="DIR", help="check another folder"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
-    parser.add_argument("--seed", type=_seed, default=random.SystemRandom().randrange(2**32), metavar="N")
+    parser.add_argument(
+        "--seed", type=_seed, default=random.SystemRandom().randrange(2**32), metavar="N", help="repeat a run"
+    )
     parser.add_argument("--plain", action="store_true", help="ASCII, no colour, no boxes (also: set NO_COLOR)")
     options = parser.parse_args(argv)
     if options.exercise and (options.hint or options.track):

@@ -206,7 +206,7 @@ class _Suite:
         message = f"{what} did not finish within {self.until - self.since:.0f} s"
         if self.until == self.end:
             message = f"the tests of this exercise did not finish within {EXERCISE_SECONDS} s"
-        hint = "Is there a loop that never ends?" if place else ""
+        hint = "Is there a loop that never ends?" if place else "Is this computer busy with something else?"
         return _Loss("timeout", message, hint, place, importing=module is not None)
 
     def _crashed(self, code: int, stack: str) -> _Loss:

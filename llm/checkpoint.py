@@ -28,6 +28,7 @@ def save_gpt(model: GPT, path: Path) -> None:
     config = json.dumps(asdict(model.config), sort_keys=True)
     partial = Path(f"{path}.partial")
     save_file(weights, partial, {"config": config, "sha256": _checksum(config, weights)})
+    partial.chmod(0o644)  # safetensors makes files that only their owner can read
     partial.replace(path)  # all of the file or none of it
 
 

@@ -157,9 +157,9 @@ class GPT(nn.Module):
             raise ValueError(f"temperature is {temperature}: use 0 (greedy) or more")
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k is {top_k}: use 1 or more")
-        generator = torch.Generator(self.head.weight.device if isinstance(self.head, nn.Linear) else "cpu")
-        generator.seed() if seed is None else generator.manual_seed(seed)
         device = self.tok_emb.weight.device
+        generator = torch.Generator(device)
+        generator.seed() if seed is None else generator.manual_seed(seed)
         block, caches, start = self.config.block_size, None, 0
         fresh = ids[-block:]
         for _ in range(max_new_tokens):

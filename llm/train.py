@@ -61,8 +61,9 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure=None):
         for group in self.param_groups:
             for p in group["params"]:
-                state = self.state[p]
-                buffer = state.setdefault("momentum_buffer", torch.zeros_like(p))
+                if p not in self.state:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+                buffer = self.state[p]["momentum_buffer"]
                 buffer.lerp_(p.grad, 1 - group["momentum"])
                 update = orthogonalized(p.grad.lerp(buffer, group["momentum"]))  # Nesterov's look-ahead
                 p.mul_(1 - group["lr"] * group["weight_decay"])
@@ -268,7 +269,8 @@ def _train(trainer: Trainer, held_out: Tensor, per_character: float, options: ar
         task = progress.add_task("", total=trainer.recipe.steps, completed=trainer.step)
         began, recent, shown = time.monotonic() - seconds, [], ""
         while trainer.step < trainer.recipe.steps:
-            recent.append(trainer.train_step())
+            last = trainer.train_step()
+            recent.append(last)
             if trainer.step % options.evaluate_every == 0 or trainer.step == trainer.recipe.steps:
                 loss = nats_per_token(trainer.result(), held_out[:EVALUATION_TOKENS], trainer.device) * per_character
                 seconds = time.monotonic() - began
@@ -280,8 +282,8 @@ def _train(trainer: Trainer, held_out: Tensor, per_character: float, options: ar
                     csv.writer(file, lineterminator="\n").writerows([header, *rows])
                 trainer.save(options.state)
                 shown = f", held out {loss:.4f} nats a character"
-                recent = recent[-1:]
-            progress.update(task, completed=trainer.step, description=f"loss {recent[-1]:.3f}{shown}")
+                recent = []
+            progress.update(task, completed=trainer.step, description=f"loss {last:.3f}{shown}")
     (options.out / checkpoint.LOSS_CURVE.name).write_bytes(curve.read_bytes())
     return seconds
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -275,6 +276,25 @@ def test_a_missing_text_is_the_installations_fault(typed, monkeypatch, tmp_path)
     code, out, _ = typed("ex06", "--submission", "solutions")
     assert code == 2
     assert out.count("This installation has a problem") == 1
+
+
+@pytest.mark.parametrize("state", ["missing", "corrupt"])
+def test_a_bad_checkpoint_is_the_installations_fault(tmp_path, state):
+    ignore = shutil.ignore_patterns("checkpoint", "project", "misconceptions", "__pycache__")
+    for folder in ("exercises", "grader", "llm", "solutions", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignore)
+    for file in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / file, tmp_path)
+    if state == "corrupt":
+        shutil.copytree(ROOT / "llm" / "checkpoint", tmp_path / "llm" / "checkpoint")
+        with (tmp_path / "llm" / "checkpoint" / "gpt.safetensors").open("r+b") as file:
+            file.seek(-100, os.SEEK_END)
+            file.write(b"\1" * 8)
+    command = [sys.executable, "-m", "grader.check", "ex05", "--submission", "solutions", "--plain"]
+    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert checked.returncode == 2
+    assert checked.stdout.count("This installation has a problem") == 1
+    assert "git checkout -- llm/checkpoint" in " ".join(checked.stdout.split())
 
 
 def test_tests_that_cannot_start_are_one_line(typed, monkeypatch, tmp_path):

