@@ -1,4 +1,4 @@
-"""ex04  The integer product: multiply codes, scale once
+"""ex04  The integer product: scale only once
 
 So far codes were turned back into floats before use. The speed comes from not doing that: quantize the activations
 too, multiply integers, and bring the scales in afterwards.

@@ -1,4 +1,4 @@
-"""ex05  The swap: int8 Linear layers in a real model
+"""ex05  The swap: int8 Linears in a real model
 
 Time to quantize a model instead of a matrix. Every nn.Linear is replaced by a module of yours that stores the codes and
 scales of its weight, made once, and multiplies as in ex04: activations are quantized on the fly, token by token. This

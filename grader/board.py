@@ -29,7 +29,7 @@ MESSAGE_LINES = 12  # shown of one failing test
 LINE_CHARACTERS = 300  # shown of one line of it
 PRINTED_LINES = 4
 OTHER_TESTS = 2  # explained in short on the board, after the first failing one
-HEADLINE = re.compile("ratio|speedup|drift")  # the figures on the board; an exercise shows all of its own
+HEADLINE = ("size ratio", "speedup", "drift")  # the figures on the board; an exercise shows all of its own
 
 LOOKS = {  # of a state: its mark and its colour
     "passed": ("✓", "green"),
@@ -82,7 +82,7 @@ class Board:
         """Every exercise in a line, then the first unfinished one and what to do about it."""
         self.print("", self._heading(result), "", *self._broken(result), self._rows(exercises, result.exercises), "")
         self.print(*self._totals(exercises, result.exercises))
-        self.print(*self._figures({name: value for name, value in result.measured.items() if HEADLINE.search(name)}))
+        self.print(*self._figures({name: result.measured[name] for name in HEADLINE if name in result.measured}))
         self.print(*self._undecided(result), "")
         first = next((e for e in result.exercises if e.state not in (*FINISHED, "waiting")), None)
         if first and not result.broken:

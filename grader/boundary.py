@@ -288,7 +288,7 @@ class Student:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 result = function(*theirs, **their_kwargs)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._write_back(packed, (theirs, their_kwargs), (args, kwargs))
             self._mark(error, name)
             raise
@@ -324,7 +324,7 @@ class Student:
             for parts in zip(packed, theirs, ours, strict=True):
                 self._write_back(*parts)
 
-    def _mark(self, error: Exception, name: str) -> None:
+    def _mark(self, error: BaseException, name: str) -> None:
         if origin(error) is None:
             frame = loader.last_frame(error, self._submission)
             where = (Path(frame.filename), frame.lineno, frame.line or "") if frame else (None, None, "")

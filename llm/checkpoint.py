@@ -57,6 +57,17 @@ def load_gpt(path: str | Path = PATH) -> GPT:
     return model.eval()
 
 
+def load_card() -> dict:
+    """What is known of the shipped checkpoint: how it was made and how good it is.
+
+    raises: CheckpointError
+    """
+    try:
+        return json.loads(CARD.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise CheckpointError(f"no readable card at {CARD}: {_remedy(PATH)}") from None
+
+
 def _checksum(config: str, weights: dict[str, Tensor]) -> str:
     digest = hashlib.sha256(config.encode())
     for name in sorted(weights):

@@ -1,4 +1,4 @@
-"""ex01  Round trip: weights to 8-bit codes and back
+"""ex01  Round trip: weights to codes and back
 
 A trained weight is a float32 number of 4 bytes. Quantized, it is a small integer, its code q, of 1 byte or less; one
 number for the whole tensor, the scale s, says how far apart two neighbouring codes are.

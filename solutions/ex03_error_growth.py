@@ -1,4 +1,4 @@
-"""ex03  Error growth: why thousands of small errors do no harm
+"""ex03  Error growth: why small errors do no harm
 
 A Linear layer sums n products, and each weight in the sum is off by up to s / 2. The worst case adds up like n:
 

@@ -1,4 +1,4 @@
-"""ex07  Model size: from four times smaller in theory to about three in a file
+"""ex07  Model size: four times smaller, or three
 
 int8 is a quarter of float32, yet the file does not shrink to a quarter: embeddings, LayerNorms and biases stay in
 float32, every row brings a scale, and the file format adds a little for each tensor. What a model costs on disk is what

@@ -1,4 +1,4 @@
-"""ex08  CPU speed: is it twice as fast, and how would you know?
+"""ex08  CPU speed: is it really twice as fast?
 
 Integer products are faster where the processor has instructions for them. PyTorch's own tool is one call:
 

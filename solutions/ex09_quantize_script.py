@@ -1,4 +1,4 @@
-"""ex09  The quantize script: all of it in one command
+"""ex09  The quantize script: all in one command
 
     python -m exercises.ex09_quantize_script --checkpoint P --out DIR
 

@@ -1,13 +1,12 @@
 """ex06: perplexity by its definition, a model left as it was found, and what int8 costs the GPT."""
 
-import json
 import math
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from llm.checkpoint import CARD, load_gpt
+from llm.checkpoint import load_card, load_gpt
 from llm.corpus import held_out_tokens
 from tests.messages import check_number, check_raises_value_error, explain
 from tests.specimens import Spy
@@ -130,7 +129,7 @@ def test_drift_is_a_fraction_of_before(student):
 @pytest.mark.timeout(300)
 def test_int8_costs_the_gpt_less_than_a_percent(student, measured):
     # N3. The card has the float32 figure, which the project's own tests recompute
-    card = json.loads(CARD.read_text())["perplexity"]
+    card = load_card()["perplexity"]
     gpt, tokens = load_gpt(), held_out_tokens()[: card["tokens"]]
     called = f"perplexity(gpt, {len(tokens):,} tokens of The Tempest, 256)"
     before = check_number(student.perplexity(gpt, tokens, 256), called)

@@ -1,13 +1,12 @@
 """ex09: the command as its user sees it, when all is well and when it is not."""
 
-import json
 import re
 import statistics
 
 import pytest
 import torch
 
-from llm.checkpoint import CARD, PATH, load_gpt, save_gpt
+from llm.checkpoint import PATH, load_card, load_gpt, save_gpt
 from llm.corpus import held_out_tokens
 from llm.model import GPT, GPTConfig
 from tests.messages import check_tensor, describe, explain
@@ -73,7 +72,7 @@ def test_it_writes_two_files_of_the_printed_size(student, figures):
 def test_the_figures_are_those_of_the_gpt(figures, measured):
     called = f"{COMMAND} --out DIR"
     assert 2.8 <= figures["ratio"] <= 3.6, explain(called, f"ratio: {figures['ratio']}x", "2.8 to 3.6")
-    card = json.loads(CARD.read_text())["perplexity"]["fp32"]
+    card = load_card()["perplexity"]["fp32"]
     before, after = figures["perplexity fp32"], figures["perplexity int8"]
     # any 20,000 tokens of held-out text will do, and they differ in difficulty
     assert 0.7 < before / card < 1.4, explain(

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 
 import pytest
 
@@ -13,7 +12,7 @@ from llm.train import nats_per_token, tokens_per_character
 
 
 def card():
-    return json.loads(checkpoint.CARD.read_text(encoding="utf-8"))
+    return checkpoint.load_card()
 
 
 def test_the_card_belongs_to_the_file():
