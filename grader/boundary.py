@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 from grader import loader
 from llm.model import GPTConfig
@@ -57,6 +58,16 @@ class Ran:
     code: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tensor somewhere in a student's object. Tensors of one `storage` share their memory, `nbytes` in all."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    storage: int
+    nbytes: int
 
 
 class Files:
@@ -242,9 +253,9 @@ class Student:
             except Exception as error:
                 self._mark(error, "main")
                 raise
-        if isinstance(code, str):
-            code, _ = 1, err.write(code)
-        return Ran(0 if code is None else int(code), out.getvalue()[-TEXT_LIMIT:], err.getvalue()[-TEXT_LIMIT:])
+        if not isinstance(code, int | None):  # as the interpreter does it: anything else is printed, and means 1
+            code, _ = 1, err.write(f"{code}\n"[:TEXT_LIMIT])
+        return Ran(int(code or 0), out.getvalue()[-TEXT_LIMIT:], err.getvalue()[-TEXT_LIMIT:])
 
     def fresh(self, function: str, *args, then: tuple = ()) -> Any:
         """function(*args)(*then) in a process of its own, which knows nothing of this one: values only.
@@ -365,21 +376,32 @@ class Handle:
     def state_dict(self) -> dict[str, Any]:
         return self._door._call(lambda: dict(self._object.state_dict()), "state_dict", (), {})
 
-    def held_tensors(self) -> list[tuple[torch.dtype, tuple[int, ...]]]:
-        """dtype and shape of every tensor that can be reached from the object, registered or not."""
-        found, seen, pending = [], set(), [self._object]
+    def held_tensors(self) -> list[Held]:
+        """Every tensor that can be reached from the object, registered or not; two names of the same one count once."""
+        found, seen, pending = {}, set(), [self._object]
         while pending:
             value = pending.pop()
             if id(value) in seen or isinstance(value, type | types.ModuleType | types.FrameType):
                 continue
             seen.add(id(value))
             if isinstance(value, Tensor):
-                found.append((value.dtype, tuple(value.shape)))
+                held = _held(value)
+                found[held.storage, held.dtype, held.shape] = held
             elif isinstance(value, types.FunctionType):  # what it closes over, not the module it was written in
                 pending += [value.__closure__, value.__defaults__, value.__kwdefaults__]
             else:
                 pending += gc.get_referents(value)
-        return found
+        return list(found.values())
+
+
+def _held(tensor: Tensor) -> Held:
+    if isinstance(tensor, UninitializedTensorMixin):  # of a lazy module, before its first call
+        return Held(tensor.dtype, (), -id(tensor), 0)
+    try:
+        storage, nbytes = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
+    except (RuntimeError, NotImplementedError):  # a layout without a storage, such as oneDNN's
+        storage, nbytes = -id(tensor), tensor.numel() * tensor.element_size()
+    return Held(tensor.dtype, tuple(tensor.shape), storage, nbytes)
 
 
 def _copy_module(module: nn.Module) -> nn.Module:

@@ -1,6 +1,5 @@
 """What suites ask of a quantized model, wherever its codes are kept."""
 
-import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from grader.boundary import Held
 from tests.messages import explain
 
 INT8 = (torch.int8, torch.uint8, torch.qint8, torch.quint8)
@@ -31,17 +31,32 @@ def tensors(state: Any) -> Iterator[Tensor]:
 
 
 def check_no_float_weight(layer: Any, model: nn.Module, called: str) -> None:
-    """No float tensor of the size of a Linear's weight is left, registered or not, beside embeddings of that size."""
-    linears = {m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear)}
-    others = Counter(m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding))
-    registered = [(t.dtype, tuple(t.shape)) for t in tensors(layer.state_dict())]
-    for where, found in (("in the state dict", registered), ("among its attributes", layer.held_tensors())):
-        floats = Counter(math.prod(shape) for dtype, shape in found if dtype.is_floating_point)
-        for dtype, shape in found:
-            size = math.prod(shape)
-            left = dtype.is_floating_point and size in linears and floats[size] > others[size]
-            got = f"a {str(dtype).removeprefix('torch.')} tensor of shape {shape} {where}"
-            assert not left, explain(called, got, "no float copy of a weight: int8 is meant to replace it")
+    """No float tensor as large as a Linear's weight is left, registered or not, beside what was no Linear's before."""
+    linears = {m.weight.data_ptr(): m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear)}
+    others = Counter(t.numel() for t in model.state_dict().values() if t.data_ptr() not in linears)
+    registered = [(t.dtype, tuple(t.shape), t.numel()) for t in tensors(layer.state_dict())]
+    # a few rows of a float weight keep all of it in memory: what counts is the storage
+    held = {t.storage: (t.dtype, t.shape, t.nbytes // t.dtype.itemsize) for t in layer.held_tensors() if is_float(t)}
+    for where, found in (("in the state dict", registered), ("among its attributes", held.values())):
+        large = [t for t in found if t[0].is_floating_point and t[2] >= min(linears.values())]
+        sizes = Counter(size for _, _, size in large)
+        left = next((t for t in large if sizes[t[2]] > others[t[2]]), None)
+        got = left and f"a {str(left[0]).removeprefix('torch.')} tensor of shape {left[1]} {where}"
+        assert not left, explain(called, got, "no float copy of a weight: int8 is meant to replace it")
+
+
+def is_float(held: Held) -> bool:
+    return held.dtype.is_floating_point
+
+
+def check_memory(layer: Any, model: nn.Module, called: str) -> None:
+    """Two int8 copies of a weight have room, such as one laid out for speed; half precision called int8 has none."""
+    unique = {m.weight.data_ptr(): m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear)}
+    weights = sum(unique.values())
+    others = sum(t.nbytes for t in model.state_dict().values() if t.data_ptr() not in unique)
+    held = sum({t.storage: t.nbytes for t in layer.held_tensors()}.values())
+    got = f"{(held - others) / weights:.1f} bytes in memory for a weight"
+    assert held <= others + 2.75 * weights, explain(called, got, "one byte, two with a copy in another order")
 
 
 def check_int8_weights(layer: Any, model: nn.Module, called: str) -> None:

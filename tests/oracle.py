@@ -105,6 +105,23 @@ def check_bound(got: Tensor, w: Tensor, step: Tensor | float, called: str, think
         )
 
 
+def check_on_grid(got: Tensor, step: float, bits: int, called: str) -> None:
+    """Every value is a code of the grid times the scale."""
+    ratio = got.double() / step
+    wrong = ((ratio - ratio.round()).abs() > 1e-3) | (ratio.abs() > qmax(bits) + 1e-3)
+    if wrong.any():
+        first = wrong.nonzero()[0]
+        i = tuple(first)
+        raise AssertionError(
+            explain(
+                called,
+                f"{got.double()[i]:.6g} at {at(first)}, which is {ratio[i]:.4f} scales ({_share(wrong)} so)",
+                f"a whole number of scales, at most {qmax(bits)}: all that a code can stand for",
+                "Is there a quantize in it?",
+            )
+        )
+
+
 def check_close(got: Tensor, want: Tensor, allowed: Tensor, called: str, what: str, think: str = "") -> None:
     """|got - want| <= allowed for every element; want and allowed in float64."""
     error = (got.double() - want).abs()

@@ -96,6 +96,7 @@ def test_error_is_at_most_half_a_step(student, weights, bits):
     got = check_tensor(student.round_trip(weights, bits), called, weights.shape, torch.float32)
     think = "Do quantize and dequantize use the same scale, and the same bits?"
     oracle.check_bound(got, weights, oracle.scale(weights, bits), called, think)
+    oracle.check_on_grid(got, oracle.scale(weights, bits), bits, called)
     assert torch.equal(student.round_trip(weights), student.round_trip(weights, 8)), "bits=8 is not the default"
 
 
@@ -104,10 +105,10 @@ def test_error_is_at_most_half_a_step(student, weights, bits):
 def test_the_error_is_that_of_rounding(student, rng, measured, bits):
     # N4: on evenly spread weights rounding errs by s / sqrt(12) on average, whatever the width of the grid
     w = torch.rand(128, 128, generator=rng) * 2 - 1
-    error = student.round_trip(w, bits).double() - w.double()
+    called = f"round_trip(w, bits={bits}), w uniform in [-1, 1]"
+    error = check_tensor(student.round_trip(w, bits), called, w.shape, torch.float32).double() - w.double()
     got, step = error.square().mean().sqrt().item(), oracle.scale(w, bits)
     measured[f"error at {bits} bits"] = got / w.double().square().mean().sqrt().item()
-    called = f"round_trip(w, bits={bits}), w uniform in [-1, 1]"
     expected = f"{step / math.sqrt(12):.4g} within 8 %: s / sqrt(12), the spread of numbers between -s/2 and s/2"
     assert abs(got / (step / math.sqrt(12)) - 1) < 0.08, explain(
         called, f"a root-mean-square error of {got:.4g}", expected

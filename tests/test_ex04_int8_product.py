@@ -38,7 +38,7 @@ def test_quiet_loud_and_silent_tokens_live_together(student, rng):
 
 
 @pytest.mark.points(3)
-@pytest.mark.parametrize("k", [1, 3, 64, 1024, 1100, 2048, 4096])
+@pytest.mark.parametrize("k", [2, 3, 64, 1024, 1100, 2048, 4096])
 def test_sums_of_code_products_are_exact(student, rng, k):
     random = torch.randint(-127, 128, (6, k), generator=rng).to(torch.int8)
     full = torch.full((4, k), 127, dtype=torch.int8)
@@ -107,7 +107,7 @@ def int8_linear_oracle(x, wq, w_scales, bias):
     scales = oracle.exact(x).abs().amax(-1, keepdim=True) / 127
     scales = torch.where(scales > 0, scales, 1.0)
     codes = oracle.codes(x, scales).double()
-    outer = scales * w_scales.double().t()
+    outer = scales * w_scales.double().flatten()
     want, size = codes @ wq.double().t() * outer, codes.abs() @ wq.double().abs().t() * outer
     if bias is not None:
         want, size = want + bias.double(), size + bias.double().abs()

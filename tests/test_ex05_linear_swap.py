@@ -10,7 +10,7 @@ from llm.checkpoint import load_gpt
 from llm.corpus import held_out_tokens
 from tests import oracle
 from tests.messages import check_tensor, describe, explain
-from tests.models import check_module, check_no_float_weight
+from tests.models import check_int8_weights, check_module, check_no_float_weight
 from tests.specimens import Nested
 from tests.test_ex04_int8_product import int8_linear_oracle
 
@@ -104,7 +104,7 @@ def test_the_model_you_were_given_stays_as_it_was(student, net):
         ("swap_linears(model)", net, student.swap_linears),
         ("int8_linear(linear)", net.first[0], student.int8_linear),
     ):
-        check_module(swap(model), called)
+        check_int8_weights(check_module(swap(model), called), model, called)
         mine = student.view(model)
         now = {name: (type(m), m.training) for name, m in mine.named_modules()}
         expected = before if model is net else {"": before["first.0"]}
@@ -145,9 +145,13 @@ def test_a_linear_used_twice_stays_one_layer(student, net):
     called = "swap_linears(model), one Linear in two places"
     shared = net.blocks[1].body
     once, swapped = (
-        sum(dtype == torch.int8 and math.prod(shape) == shared.weight.numel() for dtype, shape in handle.held_tensors())
-        for handle in (student.int8_linear(shared), check_module(student.swap_linears(net), called))
+        sum(t.dtype == torch.int8 and math.prod(t.shape) == shared.weight.numel() for t in handle.held_tensors())
+        for handle in (
+            check_module(student.int8_linear(shared), "int8_linear(linear)"),
+            check_module(student.swap_linears(net), called),
+        )
     )
+    assert once, explain("int8_linear(linear)", "a module without int8 codes", "one with the codes of its weight")
     think = "How do you recognize a module that you met before?"
     assert swapped == once, explain(called, f"{swapped} int8 weights", f"{once}, used in both places", think)
 
@@ -156,16 +160,22 @@ def test_a_linear_used_twice_stays_one_layer(student, net):
 def test_a_token_does_not_feel_its_neighbours(student, rng):
     linear = linear_of(16, 64, rng)
     layer = check_module(student.int8_linear(linear), "int8_linear(linear)")
+    check_int8_weights(layer, linear, "int8_linear(linear)")
     x = torch.randn(6, 64, generator=rng)
     loud = x.clone()
     loud[5] *= 1000
     scales = oracle.channel_scales(linear.weight, 8, 0)
     _, allowed = int8_linear_oracle(x, oracle.codes(linear.weight, scales), scales, linear.bias.detach())
-    together = layer(x).double()
+    called = "int8_linear(linear)(x), a token"
+
+    def outputs(x, shape):
+        return check_tensor(layer(x), called, shape, torch.float32)
+
+    together = outputs(x, (6, 16)).double()
     for what, got in (
-        ("next to a token 1,000 times louder", layer(loud)[:5]),
-        ("alone", torch.stack([layer(token) for token in x[:5]])),
-        ("in a batch of another shape", layer(x.view(2, 3, 64)).view(6, 16)[:5]),
+        ("next to a token 1,000 times louder", outputs(loud, (6, 16))[:5]),
+        ("alone", torch.stack([outputs(token, (16,)) for token in x[:5]])),
+        ("in a batch of another shape", outputs(x.view(2, 3, 64), (2, 3, 16)).reshape(6, 16)[:5]),
     ):
         called = f"int8_linear(linear)(x), a token {what}"
         think = "How many scales do the activations of one call have?"

@@ -65,7 +65,7 @@ def test_it_is_evaluated_in_eval_mode_without_gradients(student, spy, rng):
     called = f"perplexity(model, tokens, {CONTEXT}), a model in train mode"
     spy.train()
     student.perplexity(spy, tokens, CONTEXT)
-    seen = student.view(spy)
+    seen = _called(student, spy, called)
     assert not seen.in_train_mode, explain(
         called, "calls in train mode", "eval mode", "What does dropout do meanwhile?"
     )
@@ -94,7 +94,7 @@ def test_every_part_gets_its_mode_back(student, rng, raise_at):
                     raise
         else:
             student.perplexity(spy, tokens, CONTEXT)
-        after = {name: module.training for name, module in student.view(spy).named_modules()}
+        after = {name: module.training for name, module in _called(student, spy, called).named_modules()}
         changed = [name for name in before if before[name] != after[name]]
         mode = {True: "train", False: "eval"}
         assert not changed, explain(
@@ -105,6 +105,13 @@ def test_every_part_gets_its_mode_back(student, rng, raise_at):
         )
     settings = student.settings()
     assert settings["torch.is_grad_enabled()"], explain(called, "gradients switched off for good", "as before")
+
+
+def _called(student, spy, called):
+    """The student's copy of the spy, once it was called at all."""
+    mine = student.view(spy)
+    assert mine.calls, explain(called, "no call of the model", "the model to be asked for logits")
+    return mine
 
 
 @pytest.mark.points(1)

@@ -10,7 +10,7 @@ from torch import nn
 from llm.checkpoint import load_gpt
 from llm.model import GPT, GPTConfig
 from tests.messages import check_number, explain
-from tests.models import torch_dynamic
+from tests.models import check_module, torch_dynamic
 from tests.specimens import Nested, Storage, with_codes
 
 CHAPTER = GPTConfig(vocab_size=50257, block_size=256, n_layer=4, n_head=4, n_embd=128)
@@ -75,7 +75,7 @@ def test_the_ratio_is_large_over_small(student, rng):
 def test_the_gpt_is_about_three_times_smaller(student, measured):
     # N1 and N9: 4 in theory, about 3 in a file, about 1.6 against the half precision that checkpoints come in
     gpt = load_gpt()
-    ours = student.exercise("ex05_linear_swap").swap_linears(gpt)
+    ours = check_module(student.exercise("ex05_linear_swap").swap_linears(gpt), "swap_linears(gpt)")
     for what, int8, state in (
         ("swap_linears(gpt)", ours, ours.state_dict()),
         ("quantize_dynamic(gpt)", dynamic := torch_dynamic(gpt), dynamic.state_dict()),

@@ -9,8 +9,8 @@ import torch
 from grader.boundary import Undecided
 from llm.checkpoint import load_gpt
 from llm.corpus import held_out_tokens
-from tests.messages import check_number, explain
-from tests.models import check_int8_weights, check_module, check_no_float_weight, torch_dynamic
+from tests.messages import check_number, check_tensor, explain
+from tests.models import check_int8_weights, check_memory, check_module, check_no_float_weight, torch_dynamic
 from tests.specimens import Nested
 from tests.test_ex07_model_size import on_disk
 
@@ -46,8 +46,12 @@ def gpt():
 
 @pytest.fixture(scope="module")
 def fast(student, gpt):
-    """The learner's fastest GPT, made once."""
-    return check_module(student.fast_int8(gpt), "fast_int8(gpt)")
+    """The learner's fastest GPT, made once: what is timed has to be int8, too."""
+    called = "fast_int8(gpt)"
+    model = check_module(student.fast_int8(gpt), called)
+    check_int8_weights(model, gpt, called)
+    check_no_float_weight(model, gpt, called)
+    return model
 
 
 @pytest.mark.points(2)
@@ -112,6 +116,7 @@ def test_fast_int8_really_is_int8(student, gpt, measured):
     int8 = check_module(student.fast_int8(gpt), called)
     check_int8_weights(int8, gpt, called)
     check_no_float_weight(int8, gpt, called)
+    check_memory(int8, gpt, called)
     ratio = on_disk(gpt.state_dict()) / on_disk(int8.state_dict())
     assert ratio >= 2.8, explain(f"{called}.state_dict()", f"{ratio:.2f} times smaller", "at least 2.8 times")
     error = _logit_error(gpt, int8, ids)
@@ -136,6 +141,7 @@ def test_the_gpt_is_twice_as_fast(student, gpt, fast, rng, measured):
             base, want = student.timed(baseline, ids)
             for name, contender in contenders.items():
                 seconds, logits = student.timed(contender, ids)
+                check_tensor(logits, f"{name}(ids)", want.shape, torch.float32)
                 if round_:  # the first is a warm-up
                     ratios[name].append(base / seconds)
                 error = ((logits - want).norm() / want.norm()).item()

@@ -13,13 +13,14 @@ from tests.messages import check_tensor, describe, explain
 from tests.models import check_module
 
 COMMAND = "python -m exercises.ex09_quantize_script"
+NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
 FIGURES = {
-    "fp32": r"^fp32:\s*([\d.,]+)\s*KB\s*$",
-    "int8": r"^int8:\s*([\d.,]+)\s*KB\s*$",
-    "ratio": r"^ratio:\s*([\d.]+)\s*x\s*$",
-    "perplexity fp32": r"^perplexity fp32:\s*([\d.]+)\s*$",
-    "perplexity int8": r"^perplexity int8:\s*([\d.]+)\s*$",
-    "speedup": r"^speedup:\s*([\d.]+)\s*x\s*$",
+    "fp32": rf"^fp32:\s*{NUMBER}\s*KB\s*$",
+    "int8": rf"^int8:\s*{NUMBER}\s*KB\s*$",
+    "ratio": rf"^ratio:\s*{NUMBER}\s*x\s*$",
+    "perplexity fp32": rf"^perplexity fp32:\s*{NUMBER}\s*$",
+    "perplexity int8": rf"^perplexity int8:\s*{NUMBER}\s*$",
+    "speedup": rf"^speedup:\s*{NUMBER}\s*x\s*$",
 }
 OUT = "a new folder/out"
 
@@ -55,7 +56,7 @@ def test_it_succeeds_and_prints_six_figures(ran, figures):
 def test_it_writes_two_files_of_the_printed_size(student, figures):
     called = f"{COMMAND} --out DIR"
     names = student.files.names(OUT)
-    assert names == ["model_fp32.pt", "model_int8.pt"], explain(
+    assert {"model_fp32.pt", "model_int8.pt"} <= set(names), explain(
         called, f"{', '.join(names) or 'nothing'} in DIR", "model_fp32.pt and model_int8.pt"
     )
     for name in ("fp32", "int8"):
@@ -69,7 +70,7 @@ def test_it_writes_two_files_of_the_printed_size(student, figures):
 
 
 @pytest.mark.points(2)
-def test_the_figures_are_those_of_the_gpt(figures, measured):
+def test_the_figures_are_those_of_the_gpt(ran, figures, measured):
     called = f"{COMMAND} --out DIR"
     assert 2.8 <= figures["ratio"] <= 3.6, explain(called, f"ratio: {figures['ratio']}x", "2.8 to 3.6")
     card = load_card()["perplexity"]["fp32"]
@@ -80,7 +81,10 @@ def test_the_figures_are_those_of_the_gpt(figures, measured):
     )
     drift = after / before - 1
     measured["drift in ex09"] = drift
-    assert 0 < abs(drift) < 0.01, explain(called, f"a drift of {drift:+.2%}", "less than 1 %, and not none at all")
+    assert abs(drift) < 0.01, explain(called, f"a drift of {drift:+.2%}", "less than 1 % either way")
+    exact = all(re.search(rf"^perplexity {name}:.*\.\d{{4}}", ran.stdout, re.MULTILINE) for name in ("fp32", "int8"))
+    # with two decimals an honest drift may round to none
+    assert drift or not exact, explain(called, f"perplexity {before} of both models", "that of two different models")
 
 
 @pytest.mark.points(1)
@@ -132,7 +136,6 @@ def test_a_failure_says_so_and_leaves_nothing_behind(student, ran):
     _write(files, "blocked/model_int8.pt/keep", b"someone's")
     earlier = {name: files.read(f"{OUT}/{name}", 1 << 28) for name in files.names(OUT)}
     for what, argv in {
-        "no --out": [],
         "an unknown option": ["--out", files.path("new"), "--bits-and-pieces", "3"],
         "a checkpoint that is not there": ["--checkpoint", files.path("none.safetensors"), "--out", files.path("new")],
         "half a checkpoint": ["--checkpoint", cut, "--out", files.path("new")],

@@ -22,6 +22,10 @@ NONSENSE = {
     "empty-list": "[]",
     "two-tensors": "(torch.zeros(2, 2, dtype=torch.int8), torch.zeros(()))",
     "a-module": "torch.nn.Identity()",
+    "its-argument": "next(iter(locals().values()))",
+    "a-lazy-module": "torch.nn.LazyLinear(3)",
+    "a-dict": "{'q': 3}",
+    "infinity-of-its-shape": "torch.full_like(next(iter(locals().values())).float(), float('inf'))",
 }
 
 
@@ -76,4 +80,7 @@ def test_nonsense_is_wrong_and_never_confuses_a_suite(tmp_path, value):
     reports = graded.run(replaced(tmp_path / "nonsense", f"return {value}"), *NAMES)
     for name, cases in reports.items():
         kinds = {case["kind"] for case in cases if case["outcome"] != "passed"}
-        assert kinds == {"wrong"}, f"{name}: {[c for c in cases if c['kind'] != 'wrong'][:1]}"
+        assert kinds, f"{name} passes"
+        assert kinds <= {"wrong", "crashed"}, (
+            f"{name}: {[c for c in cases if c['kind'] not in ('wrong', 'crashed')][:1]}"
+        )
