@@ -9,8 +9,8 @@ its storage.
     ratio = bytes of the float32 file / bytes of the int8 file
 
 The shape of a model alone predicts it. The GPT here keeps most parameters in its Linears and gets past 3.
-With a vocabulary of 50,257 and a width of 128, as in the chapter, most parameters are embeddings: only 1.66. "Half the
-memory" is true too, against the half precision that checkpoints are shipped in.
+With a vocabulary of 50,257 and a width of 128, as in the course this kata goes back to, most parameters are embeddings:
+only about 1.65. "Half the memory" is true too, against the half precision that checkpoints are shipped in.
 
 Generating text costs memory a second time: for every token so far, each layer keeps a key and a value of C numbers.
 When it passes, run `python -m exercises.ex07_model_size`.
@@ -69,7 +69,7 @@ def kv_cache_bytes(config: GPTConfig, tokens: int, batch: int = 1, bytes_per_val
 
 
 def demonstration() -> None:
-    """Sizes on disk, the chapter's own shape, a model of a billion parameters, and KV caches."""
+    """Sizes on disk, the course's own shape, a model of a billion parameters, and KV caches."""
     from llm.checkpoint import load_gpt
 
     gpt = load_gpt()
@@ -77,14 +77,10 @@ def demonstration() -> None:
     for what, model in (("float32", gpt), ("float16", half), ("int8", int8)):
         print(f"{what:<8} {saved_bytes(model) / 2**20:6.1f} MiB   {compression_ratio(gpt, model):.2f}x smaller")
     print(f"int8 against float16, as checkpoints are shipped: {compression_ratio(half, int8):.2f}x")
-    chapter = GPTConfig(vocab_size=50257, n_layer=4, n_head=4, n_embd=128)
-    print(
-        f"predicted: this GPT {predicted_ratio(gpt.config):.2f}x, the chapter's shape {predicted_ratio(chapter):.2f}x"
-    )
-    sizes = ", ".join(
-        f"{what} {10**9 * size / 10**9:g} GB" for what, size in (("float32", 4), ("int8", 1), ("int4", 0.5))
-    )
-    print(f"1 billion parameters: {sizes}")
+    course = GPTConfig(vocab_size=50257, n_layer=4, n_head=4, n_embd=128)
+    predicted = f"this GPT {predicted_ratio(gpt.config):.2f}x, the course's own shape {predicted_ratio(course):.2f}x"
+    print(f"predicted: {predicted}")
+    print("a model of 1 billion parameters, all quantized: float32 4 GB, int8 1 GB, int4 0.5 GB")
     for batch in (1, 64):
         cost = [kv_cache_bytes(gpt.config, 256, batch, size) / 2**20 for size in (4, 1)]
         print(f"KV cache of 256 tokens, batch {batch}: float32 {cost[0]:.1f} MiB, int8 {cost[1]:.1f} MiB")

@@ -11,8 +11,10 @@ s / sqrt(12), and the variances of independent terms add up, so the standard dev
 
 For n = 4,096 that is 64 steps of a random walk instead of 4,096 steps in one direction. This is why a network survives
 quantization, and why the rounding must not lean: with a bias, one that cuts every fraction off for instance, the mean
-of the errors is not 0 and they grow like n after all. (The chapter's s/2 * sqrt(n) takes the largest error of a weight
-for its typical one; sqrt(3) = 1.73 times too much.) When it passes, `python -m exercises.ex03_error_growth` shows both.
+of the errors is not 0 and they grow like n after all. (One also reads s/2 * sqrt(n), which takes the largest error of
+a weight for its typical one: sqrt(3) = 1.73 times too much.)
+
+When it passes, `python -m exercises.ex03_error_growth` shows all of them beside what is measured.
 """
 
 if __name__ == "__main__" and not __package__:

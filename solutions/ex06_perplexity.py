@@ -88,7 +88,7 @@ def demonstration() -> None:
                     noisy = w + (torch.rand_like(w) - 0.5) * scales
                     linear.weight.data = rounded if what == "rounded" else noisy
             after = perplexity(model, tokens, 256)
-            print(f"{bits}-bit weights, {what:<18} perplexity {after:8.3f}   drift {drift(before, after):+8.3%}")
+            print(f"{bits}-bit weights, {what:<15} perplexity {after:8.3f}   drift {drift(before, after):+8.3%}")
 
 
 if __name__ == "__main__":
