@@ -65,8 +65,9 @@ def tests(session: nox.Session) -> None:
 def run(*arguments: str, groups: tuple[str, ...] = ("kata", "text")) -> None:
     """Runs .venv's Python, once these dependency groups are installed; a failure's exit code becomes nox's own."""
     prepare(groups)
-    # Threads that wait for each other by spinning take ten times as long once another program wants a core.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
+    # Threads that wait for each other by spinning take ten times as long once another program wants a core; and one of
+    # PyTorch's engines for quantized models warns of itself past Python, where nothing else could silence it.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", "TORCH_CPP_LOG_LEVEL": "ERROR"} | os.environ
     process = subprocess.Popen([PYTHON, *arguments], cwd=ROOT, env=environment)
     while True:
         try:
