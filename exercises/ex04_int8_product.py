@@ -29,10 +29,10 @@ from .ex02_per_channel import quantize_per_channel
 def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
     """8-bit codes of activations, with one scale for every token.
 
-    x:       (..., K), finite, any floating-point precision; the leading shape may be anything, also empty
+    x:       (..., K), finite, any floating-point precision; any leading shape, such as (), (2, 3), or (0,): no tokens
     returns: (codes, scales): x.shape int8 in [-127, 127], and x.shape[:-1] + (1,) float32, > 0
     """
-    # TODO: ex04, step 1 of 3. Like ex02, for the last axis of any number of axes.
+    # TODO: ex04, step 1 of 3. Like ex02, along the last axis. (ex01's quantize refuses an empty x; here it is fine.)
     raise NotImplementedError("ex04: quantize_tokens")
 
 

@@ -35,9 +35,9 @@ def dynamic_int8(model: nn.Module) -> nn.Module:
     """PyTorch's own dynamic quantization of every Linear, with the engine that is set.
 
     model:   stays as it is
-    returns: a new model. No warning reaches the screen
+    returns: a new model
     """
-    # TODO: ex08, step 1 of 4. The call of the lesson, with its warnings kept off the screen.
+    # TODO: ex08, step 1 of 4. The call of the lesson. (The checks keep its warnings off your screen.)
     raise NotImplementedError("ex08: dynamic_int8")
 
 

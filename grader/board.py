@@ -96,16 +96,21 @@ class Board:
         exercise = result.exercises[0]
         self.print("", self._heading(result), "", *self._broken(result))
         self.print(self._rows([exercise], [exercise], STATE), "")
-        told = {"", result.broken}
+        told = {result.broken}
         for function in exercise.functions:
             self.print(self._test(function))
-            if function.state != "not started" and function.message not in told:
-                self.print(Padding(self._message(function), (0, 0, 0, 7), expand=False))
-                told.add(function.message)
+            if function.state == "not started" or not function.message:
+                continue
+            again = self.text("the same error as above", "bright_black")
+            message = again if function.message in told else self._message(function)
+            self.print(Padding(message, (0, 0, 0, 7), expand=False))
+            told.add(function.message)
         self.print("", *self._figures(exercise.measured))
         if exercise.state not in FINISHED and not result.broken:
             self.print(*(Padding(line, (0, 0, 1, 1)) for line in self._stubs(exercise, result)))
             self.print(*self._commands(exercise, result, "once more"))
+        elif not result.broken:
+            self.print(*self._onwards(exercise, result))
         self.print(self._seed(result))
 
     # ---- lines ------------------------------------------------------------------------------------------------------
@@ -248,10 +253,20 @@ class Board:
 
     def _commands(self, exercise: ExerciseResult, result: RunResult, purpose: str) -> Iterator[Text]:
         short = short_name(exercise.name)
-        rows = {_command(result, short): purpose, f"nox -s check -- --hint {short}": "a hint"}
-        width = max(map(len, rows))
-        for command, why in rows.items():
-            fits = width + len(purpose) + 6 <= self.console.width
+        return self._listed({_command(result, short): purpose, f"nox -s check -- --hint {short}": "a hint"})
+
+    def _onwards(self, exercise: ExerciseResult, result: RunResult) -> Iterator[Text]:
+        """After an exercise that is done: what it does with the learner's own functions, and the next one."""
+        rows = {_command(result): "what comes next"}
+        if Path(result.submission) == Path("exercises"):
+            rows = {f".venv/bin/python -m exercises.{exercise.name}": "see it at work"} | rows
+        return self._listed(rows)
+
+    def _listed(self, commands: dict[str, str]) -> Iterator[Text]:
+        """Commands, each with what it is for where all of that fits."""
+        width, words = max(map(len, commands)), max(map(len, commands.values()))
+        for command, why in commands.items():
+            fits = width + words + 6 <= self.console.width
             yield Text.assemble("   ", self.text(f"{command:<{width}}", "bold"), f"   {why}" if fits else "")
 
 
@@ -270,11 +285,11 @@ def _waiting(needs: list[str]) -> str:
     return f"waiting for {short_name(needs[0])}{others}"
 
 
-def _command(result: RunResult, arguments: str) -> str:
+def _command(result: RunResult, arguments: str = "") -> str:
     """nox -s check with these arguments, over the same submission."""
     if Path(result.submission) != Path("exercises"):
         arguments += f" --submission {shlex.quote(result.submission)}"
-    return f"nox -s check -- {arguments}"
+    return f"nox -s check -- {arguments.strip()}" if arguments else "nox"
 
 
 def _figure(name: str, value: float) -> str:

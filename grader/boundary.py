@@ -6,6 +6,7 @@ values, never an object that could judge itself. A second door, to a process tha
 """
 
 import contextlib
+import functools
 import gc
 import io
 import subprocess
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -26,10 +28,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin
 
 from grader import loader
-from llm.model import GPTConfig
+from llm.model import GPT, GPTConfig
 
 HANDLE_METHODS = ("append", "read", "nbytes", "eval", "train")  # what a handle offers besides the fixed face
 TEXT_LIMIT = 200_000  # characters kept of what a script prints
+SHORT = 40  # characters shown of an argument
+QUIET = ((DeprecationWarning, ""), (UserWarning, "torch.quantize_per_"))  # PyTorch's affairs, and no learner's
 
 
 class Undecided(pytest.skip.Exception):
@@ -38,9 +42,10 @@ class Undecided(pytest.skip.Exception):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where in the student's code an exception came from."""
+    """Where in the student's code an exception came from, and what was called."""
 
     function: str
+    call: str
     file: Path | None
     line: int | None
     text: str
@@ -53,11 +58,12 @@ def origin(error: BaseException) -> Origin | None:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a script did."""
+    """What a script did. `tokens`: the most that any one GPT was asked about meanwhile."""
 
     code: int
     stdout: str
     stderr: str
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,7 @@ class Student:
     def __getattr__(self, name: str) -> Callable:
         if name.startswith("_"):
             raise AttributeError(name)
-        return lambda *args, **kwargs: self._call(self._function(name), name, args, kwargs)
+        return lambda *args, **kwargs: self._call(self._contract(name), name, args, kwargs)
 
     def exercise(self, name: str) -> "Student":
         """The same student's other exercise, such as an earlier one that this one builds on."""
@@ -243,25 +249,26 @@ class Student:
 
     def run(self, argv: list[str]) -> Ran:
         """The exercise's main(argv), its exit code and what it printed."""
-        main, out, err = self._function("main"), io.StringIO(), io.StringIO()
-        self._last_call = "main"
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        main, out, err = self._contract("main"), io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _token_counts() as counts:
             try:
                 code = main([str(argument) for argument in argv])
             except SystemExit as stop:
                 code = stop.code
             except Exception as error:
-                self._mark(error, "main")
+                self._mark(error, "main", (argv,), {})
                 raise
         if not isinstance(code, int | None):  # as the interpreter does it: anything else is printed, and means 1
             code, _ = 1, err.write(f"{code}\n"[:TEXT_LIMIT])
-        return Ran(int(code or 0), out.getvalue()[-TEXT_LIMIT:], err.getvalue()[-TEXT_LIMIT:])
+        tokens = max(counts.values(), default=0)
+        return Ran(int(code or 0), out.getvalue()[-TEXT_LIMIT:], err.getvalue()[-TEXT_LIMIT:], tokens)
 
     def fresh(self, function: str, *args, then: tuple = ()) -> Any:
         """function(*args)(*then) in a process of its own, which knows nothing of this one: values only.
 
         raises: AssertionError with the end of the process's stderr where it failed
         """
+        self._contract(function)
         values = pack((args, then), _refuse)
         with tempfile.TemporaryDirectory() as folder:
             job, answer = Path(folder, "job"), Path(folder, "answer")
@@ -284,24 +291,25 @@ class Student:
     def forget_copies(self) -> None:
         self._copies.clear()
 
-    def _function(self, name: str) -> Callable:
+    def _contract(self, name: str) -> Callable:
+        """The student's function of this name, from now on the one that was called last."""
+        self._last_call = name
         function = getattr(loader.load(self._submission, self._exercise), name, None)
         if not callable(function):
             raise loader.Problem("not started", f"{self._exercise}.py has no function `{name}`")
         return function
 
     def _call(self, function: Callable, name: str, args: tuple, kwargs: dict) -> Any:
-        if function.__class__ is types.FunctionType:
-            self._last_call = name
         packed = pack((args, kwargs), self._send)
         theirs, their_kwargs = unpack(packed)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
+                for category, message in QUIET:
+                    warnings.filterwarnings("ignore", message, category)
                 result = function(*theirs, **their_kwargs)
         except (Exception, SystemExit) as error:
             self._write_back(packed, (theirs, their_kwargs), (args, kwargs))
-            self._mark(error, name)
+            self._mark(error, name, args, kwargs)
             raise
         self._write_back(packed, (theirs, their_kwargs), (args, kwargs))
         return unpack(pack(result, self._receive))
@@ -335,11 +343,12 @@ class Student:
             for parts in zip(packed, theirs, ours, strict=True):
                 self._write_back(*parts)
 
-    def _mark(self, error: BaseException, name: str) -> None:
+    def _mark(self, error: BaseException, name: str, args: tuple, kwargs: dict) -> None:
         if origin(error) is None:
             frame = loader.last_frame(error, self._submission)
             where = (Path(frame.filename), frame.lineno, frame.line or "") if frame else (None, None, "")
-            error._kata_origin = Origin(name, *where)
+            words = [_in_words(value) for value in args] + [f"{k}={_in_words(v)}" for k, v in kwargs.items()]
+            error._kata_origin = Origin(name, f"{name}({', '.join(words)})", *where)
 
 
 class Handle:
@@ -412,6 +421,32 @@ def _copy_module(module: nn.Module) -> nn.Module:
         torch.save(module, buffer)
         buffer.seek(0)
         return torch.load(buffer, weights_only=False)  # bytes that this very function wrote
+
+
+@contextlib.contextmanager
+def _token_counts() -> Iterator[dict[int, int]]:
+    """While this lasts, how many tokens each GPT was asked about, by its id."""
+    counts, models, forward = {}, [], GPT.forward
+
+    @functools.wraps(forward)
+    def counting(self: GPT, ids: Tensor, *args, **kwargs) -> Tensor:
+        models.append(self)  # kept alive: an id is not to be used again
+        counts[id(self)] = counts.get(id(self), 0) + ids.numel()
+        return forward(self, ids, *args, **kwargs)
+
+    with mock.patch.object(GPT, "forward", counting):
+        yield counts
+
+
+def _in_words(value: Any) -> str:
+    """An argument as a learner recognizes it: `float32 (64, 48)`, `GPT`, `8`."""
+    if isinstance(value, Tensor):
+        return f"{value.dtype} {tuple(value.shape)}".removeprefix("torch.")
+    if isinstance(value, nn.Module | Handle):
+        return getattr(value, "kind", type(value).__name__)
+    if callable(value):
+        return "a callable"
+    return text if len(text := repr(value)) <= SHORT else f"{text[:SHORT]}..."
 
 
 def _refuse(value: Any) -> Any:

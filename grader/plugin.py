@@ -119,7 +119,11 @@ def _verdict(item, call) -> dict:
 
 def _crash(error: BaseException, came_from: boundary.Origin) -> str:
     what = f"{type(error).__name__}: {error}".rstrip(": ")
-    lines = [f"`{came_from.function}` raised an error", f"raised    {what.splitlines()[0][:300]}"]
+    lines = [
+        f"`{came_from.function}` raised an error",
+        f"called    {came_from.call}",
+        f"raised    {what.splitlines()[0][:300]}",
+    ]
     if came_from.file:
         lines.append(f"at        {loader.shown(came_from.file)}:{came_from.line}: {came_from.text}")
-    return "\n".join(lines)
+    return "\n".join(lines + getattr(error, "__notes__", []))

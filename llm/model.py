@@ -31,7 +31,7 @@ class GPTConfig:
 
 
 class KVCache:
-    """Keys and values of one layer, in float32: what ex14 replaces by int8."""
+    """Keys and values of one layer, in float32: the simplest thing that works."""
 
     def __init__(self):
         self.k: Tensor | None = None  # (B, H, S, D)

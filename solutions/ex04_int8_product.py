@@ -33,7 +33,7 @@ EXACT_TERMS = 1024  # 1024 * 127 * 127 < 2**24: up to here a float32 sum of code
 def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
     """8-bit codes of activations, with one scale for every token.
 
-    x:       (..., K), finite, any floating-point precision; the leading shape may be anything, also empty
+    x:       (..., K), finite, any floating-point precision; any leading shape, such as (), (2, 3), or (0,): no tokens
     returns: (codes, scales): x.shape int8 in [-127, 127], and x.shape[:-1] + (1,) float32, > 0
     """
     x = x.float()

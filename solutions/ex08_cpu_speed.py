@@ -36,7 +36,7 @@ def dynamic_int8(model: nn.Module) -> nn.Module:
     """PyTorch's own dynamic quantization of every Linear, with the engine that is set.
 
     model:   stays as it is
-    returns: a new model. No warning reaches the screen
+    returns: a new model
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

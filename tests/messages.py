@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+ALSO = 5  # further bad inputs that are listed by name
+DTYPE = "Which step decides the dtype: the argument's own, an operation that promotes it, or a cast of yours?"
+
 
 def explain(called: str, got: Any, expected: Any, think: str = "") -> str:
     """Four short lines; `think` asks a question and never gives the answer away."""
@@ -28,7 +31,7 @@ def check_tensor(value: Any, called: str, shape: tuple[int, ...], dtype: torch.d
     expected = f"a {name} tensor of shape {tuple(shape)}"
     assert isinstance(value, Tensor), explain(called, f"a {kind_of(value)}", expected, think)
     assert tuple(value.shape) == tuple(shape), explain(called, describe(value), expected, think)
-    assert value.dtype == dtype, explain(called, describe(value), expected, think)
+    assert value.dtype == dtype, explain(called, describe(value), expected, DTYPE)
     return value
 
 
@@ -42,14 +45,27 @@ def check_number(value: Any, called: str) -> float:
     return float(value)
 
 
-def check_raises_value_error(call: Callable, called: str, because: str) -> None:
-    """The contract's ValueError; a stub's NotImplementedError and a crash pass through as themselves."""
-    try:
-        result = call()
-    except ValueError:
-        return
-    got = describe(result) if isinstance(result, Tensor) else kind_of(result)
-    raise AssertionError(explain(called, f"{got}, and no error", "a ValueError", because))
+def check_value_errors(calls: dict[str, Callable]) -> None:
+    """The contract's ValueError in each call; a stub's NotImplementedError and a crash pass through as themselves.
+
+    calls: by what is called and why it is bad, "quantize(w, 0.1), w is empty" for instance
+    """
+    accepted = {}
+    for called, call in calls.items():
+        try:
+            accepted[called] = call()
+        except ValueError:
+            continue
+        except Exception as error:
+            error.add_note(f"expected  a ValueError, from {called}")
+            raise
+    if accepted:
+        (called, result), *others = accepted.items()
+        calls[called]()  # once more, so that it is the last call, which a learner is sent to
+        got = describe(result) if isinstance(result, Tensor) else kind_of(result)
+        also = "".join(f"\nalso      {other}" for other, _ in others[:ALSO])
+        more = f"\nalso      {len(others) - ALSO} more" if len(others) > ALSO else ""
+        raise AssertionError(explain(called, f"{got}, and no error", "a ValueError") + also + more)
 
 
 def check_unchanged(before: Tensor, after: Tensor, called: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grader.boundary import Held
 from tests.messages import explain
 
 INT8 = (torch.int8, torch.uint8, torch.qint8, torch.quint8)
@@ -33,20 +32,21 @@ def tensors(state: Any) -> Iterator[Tensor]:
 def check_no_float_weight(layer: Any, model: nn.Module, called: str) -> None:
     """No float tensor as large as a Linear's weight is left, registered or not, beside what was no Linear's before."""
     linears = {m.weight.data_ptr(): m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear)}
-    others = Counter(t.numel() for t in model.state_dict().values() if t.data_ptr() not in linears)
-    registered = [(t.dtype, tuple(t.shape), t.numel()) for t in tensors(layer.state_dict())]
+    others = {name: t.numel() for name, t in model.state_dict().items() if t.data_ptr() not in linears}
+    registered = [
+        (name, t.dtype, tuple(t.shape), t.numel()) for name, value in layer.state_dict().items() for t in tensors(value)
+    ]
     # a few rows of a float weight keep all of it in memory: what counts is the storage
-    held = {t.storage: (t.dtype, t.shape, t.nbytes // t.dtype.itemsize) for t in layer.held_tensors() if is_float(t)}
-    for where, found in (("in the state dict", registered), ("among its attributes", held.values())):
-        large = [t for t in found if t[0].is_floating_point and t[2] >= min(linears.values())]
-        sizes = Counter(size for _, _, size in large)
-        left = next((t for t in large if sizes[t[2]] > others[t[2]]), None)
-        got = left and f"a {str(left[0]).removeprefix('torch.')} tensor of shape {left[1]} {where}"
-        assert not left, explain(called, got, "no float copy of a weight: int8 is meant to replace it")
-
-
-def is_float(held: Held) -> bool:
-    return held.dtype.is_floating_point
+    held = {t.storage: ("", t.dtype, t.shape, t.nbytes // t.dtype.itemsize) for t in layer.held_tensors()}
+    for found in (registered, held.values()):
+        large = [t for t in found if t[1].is_floating_point and t[3] >= min(linears.values())]
+        sizes, allowed = Counter(size for *_, size in large), Counter(others.values())
+        for name, dtype, shape, size in large:
+            where = f"`{name}` of the state dict" if name else "an attribute"
+            kind = f"a {str(dtype).removeprefix('torch.')} tensor of shape {shape}"
+            assert sizes[size] <= allowed[size] or name in others, explain(
+                called, f"{where} is {kind}", "no float copy of a weight: int8 is meant to replace it"
+            )
 
 
 def check_memory(layer: Any, model: nn.Module, called: str) -> None:

@@ -16,14 +16,19 @@ class Residual(nn.Module):
 
 
 class Nested(nn.Module):
-    """Linears in every kind of container, one of them used in two places, behind an embedding."""
+    """Linears in every kind of container, one of them used in two places, behind an embedding.
 
-    def __init__(self, vocab: int = 40, width: int = 96):
+    siblings: that one is used in a third place, beside the first, where named_children() does not list it again. Not
+              for PyTorch's own quantize_dynamic, which overlooks it and leaves it in float32
+    """
+
+    def __init__(self, vocab: int = 40, width: int = 96, siblings: bool = False):
         super().__init__()
         shared = nn.Linear(width, width)
+        block = [nn.LayerNorm(width), shared] + [nn.GELU(), shared] * siblings
         self.embedding = nn.Embedding(vocab, width)
         self.first = nn.Sequential(nn.Linear(width, 128), nn.GELU(), nn.Linear(128, width, bias=False))
-        self.blocks = nn.ModuleList([Residual(nn.Sequential(nn.LayerNorm(width), shared)), Residual(shared)])
+        self.blocks = nn.ModuleList([Residual(nn.Sequential(*block)), Residual(shared)])
         self.heads = nn.ModuleDict({"a": nn.Linear(width, 70), "b": nn.Sequential(nn.Linear(width, 70))})
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -90,7 +95,7 @@ class CodesLinear(nn.Module):
 
 def with_codes(model: nn.Module) -> nn.Module:
     """model itself, changed: every Linear below it becomes a CodesLinear."""
-    for name, child in model.named_children():
+    for name, child in list(model._modules.items()):  # named_children() leaves out a child's second name
         if isinstance(child, nn.Linear):
             setattr(model, name, CodesLinear(child))
         else:

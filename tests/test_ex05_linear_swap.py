@@ -22,7 +22,7 @@ def gpt():
 
 @pytest.fixture
 def net(rng):
-    model = Nested().eval()
+    model = Nested(siblings=True).eval()
     for p in model.parameters():
         p.data.copy_(torch.randn(p.shape, generator=rng) * 0.1)
     return model
@@ -77,7 +77,7 @@ def test_the_state_dict_holds_codes_and_scales_and_no_float_weight(student, rng)
 @pytest.mark.points(1)
 def test_every_linear_at_any_depth_is_swapped(student, net, rng):
     ids = torch.randint(40, (3, 9), generator=rng)
-    called = "swap_linears(model), Linears in lists, dicts and blocks"
+    called = "swap_linears(model)"
     swapped = check_module(student.swap_linears(net), called)
     with torch.no_grad():
         want = net(ids).double()
@@ -129,7 +129,7 @@ def test_skipped_names_stay_float(student, net, rng):
         assert kept, explain(called, f"no float weight of `{name}`", "it to stay as it was", "Names are full paths.")
     others = [m.weight for n, m in net.named_modules() if isinstance(m, nn.Linear) and n not in skip]
     codes = sum(t.dtype == torch.int8 and t.numel() >= 64 * 64 for t in state.values())
-    # the shared layer is listed under both of its names
+    # the shared layer is listed under each of its names
     assert codes >= len(others), explain(called, f"{codes} layers in int8", f"the other {len(others)} in int8")
     root = linear_of(32, 64, rng)
     kept = check_module(student.swap_linears(root, skip=[""]), "swap_linears(a Linear, skip=[''])")
@@ -142,7 +142,7 @@ def test_skipped_names_stay_float(student, net, rng):
 
 @pytest.mark.points(1)
 def test_a_linear_used_twice_stays_one_layer(student, net):
-    called = "swap_linears(model), one Linear in two places"
+    called = "swap_linears(model), one Linear in several places"
     shared = net.blocks[1].body
     once, swapped = (
         sum(t.dtype == torch.int8 and math.prod(t.shape) == shared.weight.numel() for t in handle.held_tensors())
@@ -153,7 +153,7 @@ def test_a_linear_used_twice_stays_one_layer(student, net):
     )
     assert once, explain("int8_linear(linear)", "a module without int8 codes", "one with the codes of its weight")
     think = "How do you recognize a module that you met before?"
-    assert swapped == once, explain(called, f"{swapped} int8 weights", f"{once}, used in both places", think)
+    assert swapped == once, explain(called, f"{swapped} int8 weights", f"{once}, used in all places", think)
 
 
 @pytest.mark.points(1)

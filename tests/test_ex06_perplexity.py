@@ -1,6 +1,7 @@
 """ex06: perplexity by its definition, a model left as it was found, and what int8 costs the GPT."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch.nn import functional as F
 
 from llm.checkpoint import load_card, load_gpt
 from llm.corpus import held_out_tokens
-from tests.messages import check_number, check_raises_value_error, explain
+from tests.messages import check_number, check_value_errors, explain
 from tests.specimens import Spy
 
 CONTEXT = 8
@@ -42,7 +43,7 @@ def test_every_target_counts_once(student, spy, rng, n):
         called,
         got,
         f"{want:.6g}: exp of the mean over {n - 1} targets",
-        "Are targets shifted by one, does the last target of each window count, and the ragged end?",
+        "Are targets shifted by one, do a window's last target and the ragged end count, and do you divide only once?",
     )
 
 
@@ -116,11 +117,14 @@ def _called(student, spy, called):
 
 @pytest.mark.points(1)
 def test_one_token_predicts_nothing(student, spy):
-    for n in (0, 1):
-        called = f"perplexity(model, tokens, {CONTEXT}), {n} tokens"
-        because = "The first token has nothing before it; what would be averaged?"
-        tokens = torch.zeros(n, dtype=torch.int64)
-        check_raises_value_error(lambda t=tokens: student.perplexity(spy, t, CONTEXT), called, because)
+    check_value_errors(
+        {
+            f"perplexity(model, tokens, {CONTEXT}), {n} tokens": partial(
+                student.perplexity, spy, torch.zeros(n, dtype=torch.int64), CONTEXT
+            )
+            for n in (0, 1)
+        }
+    )
 
 
 @pytest.mark.points(1)

@@ -13,10 +13,10 @@ from tests.messages import check_number, explain
 from tests.models import check_module, torch_dynamic
 from tests.specimens import Nested, Storage, with_codes
 
-CHAPTER = GPTConfig(vocab_size=50257, block_size=256, n_layer=4, n_head=4, n_embd=128)
+COURSE = GPTConfig(vocab_size=50257, block_size=256, n_layer=4, n_head=4, n_embd=128)
 SHAPES = {
     "this-gpt": GPTConfig(),
-    "chapter": CHAPTER,
+    "the-course's": COURSE,
     "deep-and-narrow": GPTConfig(vocab_size=1000, block_size=64, n_layer=12, n_head=4, n_embd=128),
     "wide-and-shallow": GPTConfig(vocab_size=300, block_size=512, n_layer=1, n_head=16, n_embd=768),
     "no-bias": GPTConfig(vocab_size=4096, block_size=1024, n_layer=3, n_head=6, n_embd=384, bias=False),
@@ -102,13 +102,13 @@ def test_the_ratio_follows_from_the_shape(student, measured, config):
     everything = sum(p.numel() for p in gpt.parameters())
     weights, rows = sum(m.weight.numel() for m in linears), sum(m.out_features for m in linears)
     want = 4 * everything / (weights + 4 * rows + 4 * (everything - weights))
-    if config == CHAPTER:
-        measured["size ratio of the chapter's shape"] = got
+    if config == COURSE:
+        measured["size ratio of the course's own shape"] = got
     assert abs(got / want - 1) < 0.03, explain(
         called,
         f"{got:.3f}",
         f"{want:.3f}: {weights / everything:.0%} of {everything:,} parameters are Linear weights",
-        "Which tensors become one byte a number, and which stay at four?",
+        "Which tensors become one byte a number, and which stay at four: embeddings, biases, a scale for every row?",
     )
 
 

@@ -16,6 +16,7 @@ from tests.test_ex07_model_size import on_disk
 
 ROUNDS = 21  # pairs: enough for a sign test
 TOKENS = 128  # of a call
+SLOW = 1.2  # a yardstick this much faster than float32 shows that an int8 model need not be slower
 YARDSTICK = 2.3  # how much faster PyTorch's own int8 must be before a machine may judge a learner's
 CLOSE = 0.15  # relative error of logits: 7-bit activations with one scale a call stay well below
 
@@ -148,13 +149,13 @@ def test_the_gpt_is_twice_as_fast(student, gpt, fast, rng, measured):
                 assert error < CLOSE, explain(f"{name}(ids)", f"logits off by {error:.1%}", f"at most {CLOSE:.0%}")
     speedup = {name: statistics.median(values) for name, values in ratios.items()}
     wins = sum(ratio > 1 for ratio in ratios["student"])
-    luck = sum(math.comb(ROUNDS, k) for k in range(wins, ROUNDS + 1)) / 2**ROUNDS  # sign test: chance if not faster
     measured |= {"speedup": speedup["student"], "speedup of quantize_dynamic": speedup["yardstick"]}
     measured["speedup of fp32 against itself"] = speedup["control"]
-    if speedup["student"] >= 2 and luck < 0.01:
+    if speedup["student"] >= 2 and _luck(wins) < 0.01:
         return
     got = f"{speedup['student']:.2f} times as fast as float32 ({wins} of {ROUNDS} rounds faster), on one thread"
-    if speedup["yardstick"] < YARDSTICK:
+    slower = speedup["student"] < 1 and _luck(ROUNDS - wins) < 0.01 and speedup["yardstick"] > SLOW
+    if speedup["yardstick"] < YARDSTICK and not slower:
         raise Undecided(
             f"fast_int8(gpt) is {got}; this machine cannot judge that, since PyTorch's own int8 reaches only "
             f"{speedup['yardstick']:.2f} times here ({YARDSTICK} needed)"
@@ -168,6 +169,11 @@ def test_the_gpt_is_twice_as_fast(student, gpt, fast, rng, measured):
             "Which engines does this machine have, and which kernels does each bring?",
         )
     )
+
+
+def _luck(wins: int) -> float:
+    """The sign test: how likely so many wins of ROUNDS are between two equals."""
+    return sum(math.comb(ROUNDS, k) for k in range(wins, ROUNDS + 1)) / 2**ROUNDS
 
 
 def _logit_error(gpt, int8, ids):

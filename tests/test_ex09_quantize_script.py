@@ -23,6 +23,7 @@ FIGURES = {
     "speedup": rf"^speedup:\s*{NUMBER}\s*x\s*$",
 }
 OUT = "a new folder/out"
+TARGETS = 19_999  # of 20,000 tokens
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -31,6 +32,19 @@ pytestmark = pytest.mark.timeout(300)
 def ran(student):
     """One run with everything at its default, into a folder that is not there yet."""
     return student.run(["--out", student.files.path(OUT)])
+
+
+@pytest.fixture(scope="module")
+def small(student, seed):
+    """A GPT of another shape, untrained, and its checkpoint: quick to work on, and nobody's default."""
+    gpt = GPT(GPTConfig(n_layer=2, n_head=4, n_embd=128)).eval()
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in gpt.parameters():
+            p.copy_((torch.randn(p.shape, generator=random) * 0.05).half())
+    path = student.files.path("small.safetensors")
+    save_gpt(gpt, path)
+    return gpt, path
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +60,7 @@ def figures(ran):
     return {name: float(match[1].replace(",", "")) for name, match in found.items()}
 
 
-@pytest.mark.points(2)
+@pytest.mark.points(1)
 def test_it_succeeds_and_prints_six_figures(ran, figures):
     assert ran.code == 0, explain(f"{COMMAND} --out DIR", f"exit code {ran.code}; {ran.stderr[-300:]}", "0")
     assert len(figures) == 6
@@ -85,6 +99,8 @@ def test_the_figures_are_those_of_the_gpt(ran, figures, measured):
     exact = all(re.search(rf"^perplexity {name}:.*\.\d{{4}}", ran.stdout, re.MULTILINE) for name in ("fp32", "int8"))
     # with two decimals an honest drift may round to none
     assert drift or not exact, explain(called, f"perplexity {before} of both models", "that of two different models")
+    think = "How much text does a verdict of 1 % need?"
+    assert ran.tokens >= TARGETS, explain(called, f"a model that saw {ran.tokens:,} tokens", f"{TARGETS:,}", think)
 
 
 @pytest.mark.points(1)
@@ -111,23 +127,43 @@ def test_a_new_process_loads_the_same_model(student, ran):
     path = student.files.path(f"{OUT}/model_int8.pt")
     called = "load_int8(DIR/model_int8.pt)(ids)"
     here = check_module(student.load_int8(path), "load_int8(DIR/model_int8.pt)")
-    assert not any(here.modes().values()), explain(called, "a model in train mode", "eval mode: it is ready to run")
+    trains = [name or "the model itself" for name, training in here.modes().items() if training]
+    think = "In which mode is a module that was just built?"
+    assert not trains, explain(
+        called, f"`{trains and trains[0]}` in train mode", "eval mode: it is ready to run", think
+    )
     with torch.no_grad():
         want = load_gpt()(ids)
     got = check_tensor(here(ids), called, want.shape, torch.float32)
     error = ((got - want).norm() / want.norm()).item()
     assert error < 0.15, explain(called, f"logits off by {error:.1%} from the float32 GPT", "at most 15 %")
-    fresh = check_tensor(
-        student.fresh("load_int8", path, then=(ids,)), f"{called}, new process", want.shape, torch.float32
-    )
+    fresh = student.fresh("load_int8", path, then=(ids,))
+    check_tensor(fresh, f"{called}, new process", want.shape, torch.float32)
     same = torch.allclose(fresh, got, rtol=1e-4, atol=1e-4)
     think = "Does the file hold all that is needed, or does something only live in the process that wrote it?"
     assert same, explain(f"{called} in a new process", describe(fresh), f"{describe(got)}, the same logits", think)
 
 
+@pytest.mark.points(1)
+def test_a_checkpoint_of_another_shape_will_do(student, small):
+    gpt, checkpoint = small
+    called = f"{COMMAND} --checkpoint P, {gpt.config.n_layer} layers of width {gpt.config.n_embd}"
+    result = student.run(["--checkpoint", checkpoint, "--out", student.files.path("small")])
+    assert result.code == 0, explain(called, f"exit code {result.code}; {result.stderr[-300:]}", "0")
+    ids = held_out_tokens()[None, 300:380]
+    with torch.no_grad():
+        want = gpt(ids)
+    path = student.files.path("small/model_int8.pt")
+    called = "load_int8(DIR/model_int8.pt)(ids), the same"
+    got = check_tensor(check_module(student.load_int8(path), called)(ids), called, want.shape, torch.float32)
+    error = ((got - want).norm() / want.norm()).item()
+    think = "Where do the shape and the weights come from: the file, or a default?"
+    assert error < 0.15, explain(called, f"logits off by {error:.1%} from P's GPT", "at most 15 %", think)
+
+
 @pytest.mark.points(2)
-def test_a_failure_says_so_and_leaves_nothing_behind(student, ran):
-    files = student.files
+def test_a_failure_says_so_and_leaves_nothing_behind(student, ran, small):
+    files, quick = student.files, ["--checkpoint", small[1]]
     good = PATH.read_bytes()
     cut = _write(files, "cut.safetensors", good[: len(good) // 2])
     other = files.path("other.safetensors")
@@ -136,14 +172,14 @@ def test_a_failure_says_so_and_leaves_nothing_behind(student, ran):
     _write(files, "blocked/model_int8.pt/keep", b"someone's")
     earlier = {name: files.read(f"{OUT}/{name}", 1 << 28) for name in files.names(OUT)}
     for what, argv in {
-        "an unknown option": ["--out", files.path("new"), "--bits-and-pieces", "3"],
+        "an unknown option": [*quick, "--out", files.path("new"), "--bits-and-pieces", "3"],
         "a checkpoint that is not there": ["--checkpoint", files.path("none.safetensors"), "--out", files.path("new")],
         "half a checkpoint": ["--checkpoint", cut, "--out", files.path("new")],
         "half a checkpoint, over earlier results": ["--checkpoint", cut, "--out", files.path(OUT)],
         "a GPT with another vocabulary": ["--checkpoint", other, "--out", files.path("new")],
-        "a file in the place of DIR": ["--out", taken],
-        "a file in DIR's path": ["--out", f"{taken}/below"],
-        "a folder called model_int8.pt": ["--out", files.path("blocked")],
+        "a file in the place of DIR": [*quick, "--out", taken],
+        "a file in DIR's path": [*quick, "--out", f"{taken}/below"],
+        "a folder called model_int8.pt": [*quick, "--out", files.path("blocked")],
     }.items():
         called = f"{COMMAND}, {what}"
         before = files.names()
