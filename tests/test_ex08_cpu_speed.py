@@ -16,7 +16,6 @@ from tests.test_ex07_model_size import on_disk
 
 ROUNDS = 21  # pairs: enough for a sign test
 TOKENS = 128  # of a call
-SLOW = 1.2  # a yardstick this much faster than float32 shows that an int8 model need not be slower
 YARDSTICK = 2.3  # how much faster PyTorch's own int8 must be before a machine may judge a learner's
 CLOSE = 0.15  # relative error of logits: 7-bit activations with one scale a call stay well below
 
@@ -147,18 +146,31 @@ def test_the_gpt_is_twice_as_fast(student, gpt, fast, rng, measured):
                     ratios[name].append(base / seconds)
                 error = ((logits - want).norm() / want.norm()).item()
                 assert error < CLOSE, explain(f"{name}(ids)", f"logits off by {error:.1%}", f"at most {CLOSE:.0%}")
+    measured |= {
+        "speedup": statistics.median(ratios["student"]),
+        "speedup of quantize_dynamic": statistics.median(ratios["yardstick"]),
+        "speedup of fp32 against itself": statistics.median(ratios["control"]),
+    }
+    judge(ratios)
+
+
+def judge(ratios: dict[str, list[float]]) -> None:
+    """The verdict on ROUNDS ratios of float32's time to that of the student, the yardstick and the control.
+
+    raises: AssertionError for a student who is too slow; Undecided where that may be the machine's doing, because the
+            yardstick is slow as well
+    """
     speedup = {name: statistics.median(values) for name, values in ratios.items()}
     wins = sum(ratio > 1 for ratio in ratios["student"])
-    measured |= {"speedup": speedup["student"], "speedup of quantize_dynamic": speedup["yardstick"]}
-    measured["speedup of fp32 against itself"] = speedup["control"]
-    if speedup["student"] >= 2 and _luck(wins) < 0.01:
+    luck = sum(math.comb(ROUNDS, k) for k in range(wins, ROUNDS + 1)) / 2**ROUNDS  # sign test: chance between equals
+    if speedup["student"] >= 2 and luck < 0.01:
         return
     got = f"{speedup['student']:.2f} times as fast as float32 ({wins} of {ROUNDS} rounds faster), on one thread"
-    slower = speedup["student"] < 1 and _luck(ROUNDS - wins) < 0.01 and speedup["yardstick"] > SLOW
-    if speedup["yardstick"] < YARDSTICK and not slower:
+    if speedup["yardstick"] < YARDSTICK:
+        better = ", which is still faster than yours" * (speedup["student"] < 0.9 * speedup["yardstick"])
         raise Undecided(
             f"fast_int8(gpt) is {got}; this machine cannot judge that, since PyTorch's own int8 reaches only "
-            f"{speedup['yardstick']:.2f} times here ({YARDSTICK} needed)"
+            f"{speedup['yardstick']:.2f} times here ({YARDSTICK} needed){better}"
         )
     raise AssertionError(
         explain(
@@ -169,11 +181,6 @@ def test_the_gpt_is_twice_as_fast(student, gpt, fast, rng, measured):
             "Which engines does this machine have, and which kernels does each bring?",
         )
     )
-
-
-def _luck(wins: int) -> float:
-    """The sign test: how likely so many wins of ROUNDS are between two equals."""
-    return sum(math.comb(ROUNDS, k) for k in range(wins, ROUNDS + 1)) / 2**ROUNDS
 
 
 def _logit_error(gpt, int8, ids):

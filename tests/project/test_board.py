@@ -129,6 +129,35 @@ def test_one_cause_is_told_once(show):
         assert show(result_of(*broken, exercises=exercises), exercises, one=one).count("invalid syntax") == 1
 
 
+def test_an_error_told_before_is_not_left_blank(show):
+    exercises = course(1)
+    laws = [law(name, "failed", kind="wrong", message=WRONG) for name in ("one", "two")]
+    text = show(result_of(*laws, exercises=exercises), exercises, one=True)
+    assert text.count("code 3") == 1
+    assert re.search(r"two +failed +0/1\n +the same error as above\n", text)
+
+
+def test_a_finished_exercise_says_where_to_go(show):
+    exercises = course(1)
+    result = result_of(law("passes", "passed"), exercises=exercises)
+    text = show(result, exercises, one=True)
+    assert ".venv/bin/python -m exercises.ex01_name" in text
+    assert re.search(r"^   nox +what comes next$", text, re.MULTILINE)
+    result.submission = "a class/anna"
+    text = show(result, exercises, one=True)
+    assert "python -m" not in text
+    assert "nox -s check -- --submission 'a class/anna'   what comes next" in text
+
+
+def test_what_a_failed_test_measured_is_no_figure(show):
+    exercises = course(1)
+    wrong = law("fast", "failed", kind="wrong", message=WRONG, measured={"speedup": 0.5})
+    result = result_of(law("small", "passed", measured={"size ratio": 3.2}), wrong, exercises=exercises)
+    for one in (False, True):
+        text = show(result, exercises, one=one)
+        assert "measured: size ratio 3.20x\n" in text
+
+
 def test_a_broken_installation_is_told_first_and_once(show):
     exercises = course(2)
     missing = [law(f"law_{n}", "error", kind="environment", message="no checkpoint here") for n in range(9)]

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from grader import syllabus
+from grader.boundary import Undecided
+from tests import test_ex08_cpu_speed as ex08
 from tests.project import graded
 
 ROOT = graded.ROOT
@@ -72,6 +74,8 @@ def test_a_crash_is_told_apart_and_names_the_line(tmp_path):
         for case in cases:
             assert (case["outcome"], case["kind"]) == ("failed", "crashed"), f"{name}: {case}"
             assert "KeyError: 'on purpose'" in case["message"] and ".py:" in case["message"]
+            assert "\ncalled    " in case["message"]
+    assert "\nexpected  a ValueError" in reports["test_what_cannot_be_quantized_is_a_value_error"][0]["message"]
 
 
 @pytest.mark.timeout(600)
@@ -84,3 +88,25 @@ def test_nonsense_is_wrong_and_never_confuses_a_suite(tmp_path, value):
         assert kinds <= {"wrong", "crashed"}, (
             f"{name}: {[c for c in cases if c['kind'] not in ('wrong', 'crashed')][:1]}"
         )
+
+
+@pytest.mark.parametrize(
+    "ours, yardstick, verdict",
+    [
+        ([2.5] * 21, 2.6, "passed"),
+        ([2.5] * 21, 1.5, "passed"),  # the student is judged first
+        ([2.1] * 16 + [0.5] * 5, 3.0, "failed"),  # a median of luck: too few rounds were won
+        ([1.9] * 21, 2.4, "failed"),
+        ([1.9] * 21, 2.2, "undecided"),
+        ([0.5] * 21, 1.0, "undecided"),
+        ([0.5] * 21, 4.0, "failed"),
+    ],
+)
+def test_a_slow_answer_fails_unless_the_machine_is_slow_too(ours, yardstick, verdict):
+    ratios = {"student": ours, "yardstick": [yardstick] * 21, "control": [1.0] * 21}
+    if verdict == "passed":
+        ex08.judge(ratios)
+        return
+    with pytest.raises(Undecided if verdict == "undecided" else AssertionError) as caught:
+        ex08.judge(ratios)
+    assert f"{yardstick:.2f}" in str(caught.value)

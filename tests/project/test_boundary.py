@@ -1,0 +1,145 @@
+"""The line between a suite and a student's code: values cross, objects do not, and what was done to arguments shows."""
+
+import textwrap
+
+import pytest
+import torch
+from torch import nn
+
+from grader.boundary import Handle, Student, origin
+from llm.model import GPT, GPTConfig
+from tests.messages import check_value_errors
+
+
+@pytest.fixture
+def student_of(tmp_path):
+    """A submission of one exercise, ex01_x, from its source."""
+
+    def build(source: str) -> Student:
+        (tmp_path / "ex01_x.py").write_text(textwrap.dedent(source))
+        return Student(tmp_path, "ex01_x")
+
+    return build
+
+
+def test_an_object_that_equals_everything_is_just_an_object(student_of):
+    face = student_of(
+        """
+        import torch
+        class Yes(torch.Tensor):
+            __eq__ = __lt__ = __gt__ = __le__ = __ge__ = lambda *_: True
+        class Number(float):
+            __eq__ = __lt__ = lambda *_: True
+        def tensor(): return torch.zeros(3).as_subclass(Yes)
+        def number(): return Number(2)
+        def thing(): return object()
+        """
+    )
+    assert type(face.tensor()) is torch.Tensor and not torch.equal(face.tensor(), torch.ones(3))
+    assert type(face.number()) is float and face.number() != 3
+    assert isinstance(face.thing(), Handle) and not face.thing().is_module
+
+
+def test_changed_arguments_and_modules_show(student_of):
+    face = student_of(
+        """
+        def double(w): w.mul_(2)
+        def freeze(model):
+            model.eval()
+            model.weight.data.zero_()
+        """
+    )
+    w, model = torch.ones(2, 3), nn.Linear(2, 2)
+    face.double(w)
+    assert torch.equal(w, torch.full((2, 3), 2.0))
+    face.freeze(model)
+    assert model.training and model.weight.any(), "the suite's own model is out of reach"
+    assert not face.view(model).training and not face.view(model).weight.any()
+
+
+def test_strides_and_shared_memory_survive_the_crossing(student_of):
+    face = student_of("def same(w): return w\ndef strides(w): return list(w.stride())")
+    for w in (
+        torch.arange(12.0).view(3, 4).t(),
+        torch.arange(12.0)[::2],
+        torch.ones(3, 1).expand(3, 4),
+        torch.zeros(0),
+    ):
+        assert torch.equal(face.same(w), w)
+        assert face.strides(w) == list(w.stride())
+
+
+def test_every_tensor_that_is_held_is_found_with_its_storage(student_of):
+    face = student_of(
+        """
+        import torch
+        from torch import nn
+        def build():
+            hidden = torch.zeros(1000)
+            layer = nn.Identity()
+            layer.register_buffer("codes", torch.zeros(10, dtype=torch.int8))
+            layer.list = [{"a": (torch.zeros(20),)}]
+            layer.closure = lambda: hidden
+            layer.view = torch.zeros(300)[:2]
+            return layer
+        """
+    )
+    held = {t.shape: t for t in face.build().held_tensors()}
+    assert {(1000,), (10,), (20,), (2,)} <= set(held)
+    assert held[(2,)].nbytes == 1200
+
+
+@pytest.mark.parametrize(
+    "ends, code, stderr",
+    [
+        ("return 0", 0, ""),
+        ("return None", 0, ""),
+        ("return 2", 2, ""),
+        ("raise SystemExit(2)", 2, ""),
+        ("raise SystemExit", 0, ""),
+        ("raise SystemExit('no such file')", 1, "no such file\n"),
+        ("return 'well'", 1, "well\n"),
+    ],
+)
+def test_a_script_ends_as_the_interpreter_would_see_it(student_of, ends, code, stderr):
+    ran = student_of(f"def main(argv):\n    print(*argv)\n    {ends}").run(["--out", 3])
+    assert (ran.code, ran.stdout, ran.stderr) == (code, "--out 3\n", stderr)
+
+
+def test_a_script_is_seen_to_read_tokens(student_of):
+    face = student_of(
+        """
+        import torch
+        from llm.model import GPT, GPTConfig
+        def main(argv):
+            for calls in (1, 3):
+                gpt = GPT(GPTConfig(vocab_size=8, n_layer=1, n_head=1, n_embd=8, block_size=16))
+                for _ in range(calls):
+                    gpt(torch.zeros(2, 5, dtype=torch.int64))
+                    gpt.forward(torch.zeros(1, 7, dtype=torch.int64))
+        """
+    )
+    forward = GPT.forward
+    assert face.run([]).tokens == 3 * (10 + 7)
+    assert GPT.forward is forward
+    assert GPT(GPTConfig(vocab_size=8, n_layer=1, n_head=1, n_embd=8))(torch.zeros(1, 2, dtype=torch.int64)).numel()
+
+
+def test_an_error_knows_its_call_and_its_line(student_of):
+    face = student_of("def f(w, bits=8):\n    return g(w)\ndef g(w):\n    return w.nothing")
+    with pytest.raises(AttributeError) as caught:
+        face.f(torch.zeros(2, 3), bits=4)
+    came_from = origin(caught.value)
+    assert came_from.call == "f(float32 (2, 3), bits=4)"
+    assert came_from.line == 4 and came_from.text == "return w.nothing"
+
+
+def test_bad_input_that_was_accepted_is_listed_and_the_first_is_the_last_call(student_of):
+    face = student_of("def f(n):\n    if n: raise ValueError\ndef g(n): pass")
+    calls = {f"{name}({n})": lambda name=name, n=n: getattr(face, name)(n) for name in "fg" for n in (0, 1)}
+    with pytest.raises(AssertionError) as caught:
+        check_value_errors(calls)
+    assert "called    f(0)\n" in str(caught.value)
+    assert str(caught.value).endswith("also      g(0)\nalso      g(1)")
+    assert face.location()[1] == 1
+    check_value_errors({"f(1)": calls["f(1)"]})
