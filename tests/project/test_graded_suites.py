@@ -104,9 +104,12 @@ def test_nonsense_is_wrong_and_never_confuses_a_suite(tmp_path, value):
 )
 def test_a_slow_answer_fails_unless_the_machine_is_slow_too(ours, yardstick, verdict):
     ratios = {"student": ours, "yardstick": [yardstick] * 21, "control": [1.0] * 21}
-    if verdict == "passed":
+    try:
         ex08.judge(ratios)
-        return
-    with pytest.raises(Undecided if verdict == "undecided" else AssertionError) as caught:
-        ex08.judge(ratios)
-    assert f"{yardstick:.2f}" in str(caught.value)
+        judged, message = "passed", ""
+    except Undecided as why:  # a skip: it must not get away
+        judged, message = "undecided", str(why)
+    except AssertionError as why:
+        judged, message = "failed", str(why)
+    assert judged == verdict, message
+    assert f"{yardstick:.2f}" in message or verdict == "passed"
