@@ -14,7 +14,7 @@ loads a checkpoint, quantizes it as in ex05, saves both versions, and reports wh
 A command that others build on keeps its promises when something goes wrong, too: exit code 0 only when all was done; 2
 and one line on stderr that names the thing when not; and then nothing half-written left behind, because a file that is
 there but incomplete is worse than none. A saved model is worth something only if a new process can load it, so the file
-has to hold all that is needed to build the model again. When it passes, run it on the project's checkpoint.
+has to hold all that is needed to build the model again. Then talk to the model: `nox -s generate -- --bits 8 "ROMEO:"`.
 """
 
 if __name__ == "__main__" and not __package__:
