@@ -96,15 +96,19 @@ class Board:
         exercise = result.exercises[0]
         self.print("", self._heading(result), "", *self._broken(result))
         self.print(self._rows([exercise], [exercise], STATE), "")
-        told = {result.broken}
+        told = {_cause(result.broken)}
         for function in exercise.functions:
             self.print(self._test(function))
             if function.state == "not started" or not function.message:
                 continue
-            again = self.text("the same error as above", "bright_black")
-            message = again if function.message in told else self._message(function)
+            cause = _cause(function.message)
+            if function.kind == "import" and cause in told:
+                continue
+            message = self._message(function, "" if function.kind == "import" else function.case)
+            if cause in told:
+                message = self.text("the same error as above", "bright_black")
             self.print(Padding(message, (0, 0, 0, 7), expand=False))
-            told.add(function.message)
+            told.add(cause)
         self.print("", *self._figures(exercise.measured))
         if exercise.state not in FINISHED and not result.broken:
             self.print(*(Padding(line, (0, 0, 1, 1)) for line in self._stubs(exercise, result)))
@@ -163,8 +167,11 @@ class Board:
 
     def _figures(self, measured: dict[str, float]) -> Iterator[RenderableType]:
         if measured:
-            figures = " · ".join(f"{name} {_figure(name, value)}" for name, value in measured.items())
-            yield Padding(self.text(f"measured: {figures}"), (0, 0, 0, 1), expand=False)
+            lines = ["measured:"]
+            for words in (f"{name} {_figure(name, value)}" for name, value in measured.items()):
+                longer = f"{lines[-1]} · {words}".replace(": · ", ": ")
+                lines[-1:] = [longer] if len(longer) < self.console.width - 4 else [f"{lines[-1]} ·", words]
+            yield Padding(self.text("\n".join(lines)), (0, 0, 0, 1), expand=False)
 
     def _undecided(self, result: RunResult) -> Iterator[RenderableType]:
         for exercise in result.exercises:
@@ -181,7 +188,7 @@ class Board:
         table = _columns(STATE)
         table.add_row(
             self.text(f"   {mark}", colour),
-            self.text(function.title if function.state in ("passed", "not started", "error") else _law(function)),
+            self.text(_law(function) if function.kind == "import" else function.title),
             self.text(function.state, colour),
             self.text(f"{function.earned}/{function.points}"),
         )
@@ -194,7 +201,7 @@ class Board:
         failing = [f for f in exercise.functions if f.state not in (*FINISHED, "not started", "not run")]
         parts: list[RenderableType] = []
         for function in failing[: 1 + OTHER_TESTS]:
-            if parts and function.message == failing[0].message:
+            if parts and _cause(function.message) == _cause(failing[0].message):
                 break  # one cause, told once
             message = self._message(function, short=bool(parts))
             parts += [self.text(f"✗ {function.state}: {_law(function)}", "red"), Padding(message, (0, 0, 0, 2))]
@@ -221,12 +228,14 @@ class Board:
             beginning = "not started" if stubs == len(exercise.functions) else f"{_tests(stubs)} not started"
             yield self.text(f"○ {beginning}: open {file}{todo}", "cyan")
 
-    def _message(self, function: FunctionResult, short: bool = False) -> Group:
-        """What went wrong, and where to edit; in short: its first two lines."""
+    def _message(self, function: FunctionResult, case: str = "", short: bool = False) -> Group:
+        """What went wrong, in which case, and where to edit; in short: its first two lines."""
         lines = [_cut(line) for line in function.message.splitlines()]
         if len(lines) > 1 and lines[1].startswith("called ") and lines[1][LABEL:] in lines[0]:
             del lines[0]  # a heading that the next line repeats
         parts: list[RenderableType] = []
+        if case:
+            parts.append(self._labelled("case", case))
         for line in lines[: 2 if short else MESSAGE_LINES]:
             if re.fullmatch("[a-z]+ +", line[:LABEL]):
                 parts.append(self._labelled(line[:LABEL], line[LABEL:]))
@@ -309,6 +318,12 @@ def _law(function: FunctionResult) -> str:
     if function.kind == "import":
         return f"{Path(function.file or '').name} cannot be imported"
     return f"{function.title} ({function.case})" if function.case else function.title
+
+
+def _cause(message: str) -> str:
+    """Equal for messages that tell of one thing: a crash is known by its line, whatever was called."""
+    places = re.findall("^(?:at|inside|expected) .*$", message, re.MULTILINE)
+    return "\n".join(places) if "raised an error" in message and places else message
 
 
 def _tests(number: int) -> str:

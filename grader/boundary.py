@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from llm.model import GPT, GPTConfig
 HANDLE_METHODS = ("append", "read", "nbytes", "eval", "train")  # what a handle offers besides the fixed face
 TEXT_LIMIT = 200_000  # characters kept of what a script prints
 SHORT = 40  # characters shown of an argument
+REGISTERED = ("_parameters", "_buffers", "_modules")  # where an nn.Module keeps what it was given by name
 QUIET = ((DeprecationWarning, ""), (UserWarning, "torch.quantize_per_"))  # PyTorch's affairs, and no learner's
 
 
@@ -42,13 +44,16 @@ class Undecided(pytest.skip.Exception):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where in the student's code an exception came from, and what was called."""
+    """Where in the student's code an exception came from, and what was called.
+
+    file, line: the innermost line of the exercise itself; frames: from there on inwards, through earlier exercises too
+    """
 
     function: str
     call: str
     file: Path | None
     line: int | None
-    text: str
+    frames: tuple[traceback.FrameSummary, ...]
 
 
 def origin(error: BaseException) -> Origin | None:
@@ -70,6 +75,7 @@ class Ran:
 class Held:
     """A tensor somewhere in a student's object. Tensors of one `storage` share their memory, `nbytes` in all."""
 
+    where: str
     dtype: torch.dtype
     shape: tuple[int, ...]
     storage: int
@@ -345,10 +351,12 @@ class Student:
 
     def _mark(self, error: BaseException, name: str, args: tuple, kwargs: dict) -> None:
         if origin(error) is None:
-            frame = loader.last_frame(error, self._submission)
-            where = (Path(frame.filename), frame.lineno, frame.line or "") if frame else (None, None, "")
+            frames = loader.frames(error, self._submission)
+            own = [k for k, frame in enumerate(frames) if Path(frame.filename).stem == self._exercise]
+            frames = frames[own[-1] if own else -1 :]
+            where = (Path(frames[0].filename), frames[0].lineno) if frames else (None, None)
             words = [_in_words(value) for value in args] + [f"{k}={_in_words(v)}" for k, v in kwargs.items()]
-            error._kata_origin = Origin(name, f"{name}({', '.join(words)})", *where)
+            error._kata_origin = Origin(name, f"{name}({', '.join(words)})", *where, tuple(frames))
 
 
 class Handle:
@@ -387,30 +395,44 @@ class Handle:
 
     def held_tensors(self) -> list[Held]:
         """Every tensor that can be reached from the object, registered or not; two names of the same one count once."""
-        found, seen, pending = {}, set(), [self._object]
+        found, seen, pending = {}, set(), [("", self._object)]
         while pending:
-            value = pending.pop()
+            where, value = pending.pop()
             if id(value) in seen or isinstance(value, type | types.ModuleType | types.FrameType):
                 continue
             seen.add(id(value))
             if isinstance(value, Tensor):
-                held = _held(value)
+                held = _held(value, where)
                 found[held.storage, held.dtype, held.shape] = held
             elif isinstance(value, types.FunctionType):  # what it closes over, not the module it was written in
-                pending += [value.__closure__, value.__defaults__, value.__kwdefaults__]
+                pending += [(where, part) for part in (value.__closure__, value.__defaults__, value.__kwdefaults__)]
             else:
-                pending += gc.get_referents(value)
+                pending += [(where, part) for part in gc.get_referents(value)]
+                pending += _named_parts(value, where)  # taken up first, so that names are found before the bare objects
         return list(found.values())
 
 
-def _held(tensor: Tensor) -> Held:
+def _named_parts(value: Any, where: str) -> list[tuple[str, Any]]:
+    """What value consists of, each with where it is: `blocks.0.keep[1]`."""
+    if isinstance(value, nn.Module):
+        registered = [(name, part) for kind in REGISTERED for name, part in vars(value).get(kind, {}).items()]
+        others = [(name, part) for name, part in vars(value).items() if name not in REGISTERED]
+        return [(f"{where}.{name}".removeprefix("."), part) for name, part in others + registered]
+    if isinstance(value, dict):
+        return [(f"{where}[{key!r}]", part) for key, part in value.items() if isinstance(key, str | int)]
+    if isinstance(value, list | tuple):
+        return [(f"{where}[{k}]", part) for k, part in enumerate(value)]
+    return []
+
+
+def _held(tensor: Tensor, where: str) -> Held:
     if isinstance(tensor, UninitializedTensorMixin):  # of a lazy module, before its first call
-        return Held(tensor.dtype, (), -id(tensor), 0)
+        return Held(where, tensor.dtype, (), -id(tensor), 0)
     try:
         storage, nbytes = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
     except (RuntimeError, NotImplementedError):  # a layout without a storage, such as oneDNN's
         storage, nbytes = -id(tensor), tensor.numel() * tensor.element_size()
-    return Held(tensor.dtype, tuple(tensor.shape), storage, nbytes)
+    return Held(where, tensor.dtype, tuple(tensor.shape), storage, nbytes)
 
 
 def _copy_module(module: nn.Module) -> nn.Module:

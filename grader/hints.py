@@ -9,18 +9,18 @@ MEMORY = ROOT / ".kata" / "hints.json"  # {"ex03_error_growth": 2}: how many hin
 
 
 def next_hint(exercise: Exercise) -> str:
-    """The hint after the one that was shown last; the last one again when there are no more."""
+    """The hint after the one that was shown last; all of them when there are no more."""
     shown, total = _recall(), len(exercise.hints)
     number = shown.get(exercise.name, 0) + 1
-    again = number > total
-    number = min(number, total)
+    if number > total:
+        every = "\n\n".join(f"{k}. {hint}" for k, hint in enumerate(exercise.hints, 1))
+        return f"{exercise.short}: there are no more hints. All {total} again:\n\n{every}"
     _remember(shown | {exercise.name: number})
-    if again:
-        heading, after = f"{exercise.short}: there are no more hints. The last one again ({total} of {total}):", ""
-    else:
-        heading = f"{exercise.short}, hint {number} of {total}:"
-        after = f"\n\nThe next one: nox -s check -- --hint {exercise.short}" if number < total else ""
-    return f"{heading}\n\n{exercise.hints[number - 1]}{after}"
+    what = "The next one" if number < total else "All of them again"
+    return (
+        f"{exercise.short}, hint {number} of {total}:\n\n{exercise.hints[number - 1]}\n\n"
+        f"{what}: nox -s check -- --hint {exercise.short}"
+    )
 
 
 def _recall() -> dict[str, int]:

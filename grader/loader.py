@@ -62,7 +62,7 @@ def load(submission: Path, name: str) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # an exercise may well call sys.exit() at import
-        frame = last_frame(error, submission)
+        frame = next(reversed(frames(error, submission)), None)
         if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(PACKAGE + "."):
             missing = error.name.removeprefix(PACKAGE + ".")
             raise Problem("not started", f"{name}.py imports {missing}.py, which is not in {submission}") from None
@@ -72,10 +72,9 @@ def load(submission: Path, name: str) -> ModuleType:
         raise Problem("import", message, Path(frame.filename) if frame else file, frame and frame.lineno) from None
 
 
-def last_frame(error: BaseException, folder: Path) -> traceback.FrameSummary | None:
-    """The innermost frame of the traceback that lies in folder: the learner's own line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return next((f for f in reversed(frames) if Path(f.filename).is_relative_to(folder)), None)
+def frames(error: BaseException, folder: Path) -> list[traceback.FrameSummary]:
+    """The frames of the traceback that lie in folder, the learner's own lines, the innermost last."""
+    return [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(folder)]
 
 
 def shown(file: Path) -> str:

@@ -124,6 +124,6 @@ def _crash(error: BaseException, came_from: boundary.Origin) -> str:
         f"called    {came_from.call}",
         f"raised    {what.splitlines()[0][:300]}",
     ]
-    if came_from.file:
-        lines.append(f"at        {loader.shown(came_from.file)}:{came_from.line}: {came_from.text}")
+    for label, frame in [("at", f) for f in came_from.frames[:1]] + [("inside", f) for f in came_from.frames[1:][-1:]]:
+        lines.append(f"{label:<9} {loader.shown(Path(frame.filename))}:{frame.lineno}: {frame.line}")
     return "\n".join(lines + getattr(error, "__notes__", []))

@@ -25,7 +25,7 @@ from torch import Tensor
 def symmetric_scale(w: Tensor, bits: int = 8) -> Tensor:
     """The step between two neighbouring codes of a symmetric grid.
 
-    w:       any shape, any floating-point precision; all zeros, or max|w| from 1e-30 to 1e37
+    w:       any shape; any floating-point precision, taken as float32; all zeros, or max|w| from 1e-30 to 1e37
     returns: () float32, > 0; the largest |w| lands on the last code, qmax. All zeros: any positive finite number
     raises:  ValueError for an empty or non-finite w, or bits outside 2..8
     """

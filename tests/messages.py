@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 ALSO = 5  # further bad inputs that are listed by name
-DTYPE = "Which step decides the dtype: the argument's own, an operation that promotes it, or a cast of yours?"
+DTYPE = "Which step decides the dtype? A cast at the end cannot bring back what was lost before it."
 
 
 def explain(called: str, got: Any, expected: Any, think: str = "") -> str:
@@ -28,7 +28,7 @@ def describe(tensor: Tensor) -> str:
 def check_tensor(value: Any, called: str, shape: tuple[int, ...], dtype: torch.dtype, think: str = "") -> Tensor:
     """value, once it is a tensor of this very shape and dtype."""
     name = str(dtype).removeprefix("torch.")
-    expected = f"a {name} tensor of shape {tuple(shape)}"
+    expected = f"{'an' if name[0] == 'i' else 'a'} {name} tensor of shape {tuple(shape)}"
     assert isinstance(value, Tensor), explain(called, f"a {kind_of(value)}", expected, think)
     assert tuple(value.shape) == tuple(shape), explain(called, describe(value), expected, think)
     assert value.dtype == dtype, explain(called, describe(value), expected, DTYPE)

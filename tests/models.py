@@ -37,15 +37,14 @@ def check_no_float_weight(layer: Any, model: nn.Module, called: str) -> None:
         (name, t.dtype, tuple(t.shape), t.numel()) for name, value in layer.state_dict().items() for t in tensors(value)
     ]
     # a few rows of a float weight keep all of it in memory: what counts is the storage
-    held = {t.storage: ("", t.dtype, t.shape, t.nbytes // t.dtype.itemsize) for t in layer.held_tensors()}
-    for found in (registered, held.values()):
+    held = {t.storage: (t.where, t.dtype, t.shape, t.nbytes // t.dtype.itemsize) for t in layer.held_tensors()}
+    for place, found in (("of the state dict ", registered), ("", held.values())):
         large = [t for t in found if t[1].is_floating_point and t[3] >= min(linears.values())]
         sizes, allowed = Counter(size for *_, size in large), Counter(others.values())
         for name, dtype, shape, size in large:
-            where = f"`{name}` of the state dict" if name else "an attribute"
             kind = f"a {str(dtype).removeprefix('torch.')} tensor of shape {shape}"
             assert sizes[size] <= allowed[size] or name in others, explain(
-                called, f"{where} is {kind}", "no float copy of a weight: int8 is meant to replace it"
+                called, f"`{name}` {place}is {kind}", "no float copy of a weight: int8 is meant to replace it"
             )
 
 
@@ -65,7 +64,7 @@ def check_int8_weights(layer: Any, model: nn.Module, called: str) -> None:
     unique = {id(m): m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear)}
     expected = sum(unique.values())
     assert held >= expected, explain(
-        f"{called}.state_dict()", f"{held:,} int8 values", f"{expected:,}: the weight of every Linear"
+        f"{called}.state_dict()", f"{held:,} int8 values", f"{expected:,}, one for each number of a Linear's weight"
     )
 
 

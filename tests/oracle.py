@@ -9,6 +9,8 @@ from torch import Tensor
 
 from tests.messages import at, explain
 
+ROUNDING = "Rounding to nearest, cutting the fraction off and rounding down agree only on whole numbers."
+PRECISION = "In which precision do you compute?"
 ABSOLUTE = "Does something absolute, such as + 1e-8 or clamp(min=1e-5), hide in there?"
 HALF_STEP = 1 + 2**-14  # the slack on s/2 that float32 arithmetic may take
 NEAR_TIE = 1e-4  # within this of a tie, either neighbouring code is right
@@ -67,7 +69,32 @@ def same_scales(got: Tensor, want: Tensor | float) -> Tensor:
     return (got.double() - want).abs() <= 2 * unit
 
 
-def check_codes(got: Tensor, w: Tensor, step: Tensor | float, bits: int, called: str, think: str = "") -> None:
+def what_of_scale(w: Tensor, got: float, want: float, otherwise: str) -> str:
+    """What to think about a scale of w that is wrong."""
+    if got > want and want < 1e-20:
+        return ABSOLUTE
+    return PRECISION if w.dtype != torch.float32 else otherwise
+
+
+def check_scales(got: Tensor, want: Tensor, w: Tensor, called: str, think: str) -> None:
+    """Every scale is max|...| / qmax of its part of w.  got, want: of the same shape, want in float64."""
+    wrong = ~same_scales(got, want)
+    if wrong.any():
+        first = wrong.nonzero()[0]
+        i = tuple(first)
+        raise AssertionError(
+            explain(
+                called,
+                f"scale {got[i]:.7g} at {at(first)} ({_share(wrong)} differ)",
+                f"scale {want[i]:.7g}",
+                what_of_scale(w, got[i].item(), want[i].item(), think),
+            )
+        )
+
+
+def check_codes(
+    got: Tensor, w: Tensor, step: Tensor | float, bits: int, called: str, think: str = "", name: str = "w"
+) -> None:
     """Every code is the nearest one; near a tie both neighbours are.  got int8, w and step as the student had them."""
     ratio = exact(w) / torch.as_tensor(step).double()
     nearest = ratio.round().clamp(-qmax(bits), qmax(bits))
@@ -80,7 +107,7 @@ def check_codes(got: Tensor, w: Tensor, step: Tensor | float, bits: int, called:
         raise AssertionError(
             explain(
                 called,
-                f"code {int(got[i])} at {at(first)}, where w / scale = {ratio[i]:.4f} ({_share(~right)} differ)",
+                f"code {int(got[i])} at {at(first)}, where {name} / scale = {ratio[i]:.4f} ({_share(~right)} differ)",
                 f"code {int(nearest[i])}, the nearest in [{-qmax(bits)}, {qmax(bits)}]",
                 think,
             )
@@ -116,9 +143,9 @@ def check_on_grid(got: Tensor, step: float, bits: int, called: str) -> None:
         raise AssertionError(
             explain(
                 called,
-                f"{got.double()[i]:.6g} at {at(first)}, which is {ratio[i]:.4f} scales ({_share(wrong)} so)",
-                f"a whole number of scales, at most {qmax(bits)}: all that a code can stand for",
-                "Is there a quantize in it?",
+                f"{got.double()[i]:.6g} at {at(first)}, which is {ratio[i]:.4f} steps of s ({_share(wrong)} so)",
+                f"a whole number of steps, at most {qmax(bits)}: all that a code of {bits} bits can stand for",
+                "Is there a quantize in it, and do the bits arrive there?",
             )
         )
 

@@ -38,8 +38,8 @@ def linear_of(n, k, rng, bias=True):
 
 
 @pytest.mark.points(2)
-@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
-@pytest.mark.parametrize("lead", [(5,), (2, 3), ()], ids=str)
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("lead", [(5,), (2, 3), ()], ids=lambda lead: f"x {(*lead, 128)}")
 def test_a_layer_computes_in_exact_integers(student, rng, lead, bias):
     linear = linear_of(24, 128, rng, bias)
     layer = check_module(student.int8_linear(linear), "int8_linear(linear)")
@@ -67,7 +67,8 @@ def test_the_state_dict_holds_codes_and_scales_and_no_float_weight(student, rng)
     scales = oracle.channel_scales(linear.weight, 8, 0)
     if codes[0].shape in ((n, k), (k, n)):
         upright = codes[0] if codes[0].shape == (n, k) else codes[0].t()
-        oracle.check_codes(upright, linear.weight, scales, 8, f"{called}.state_dict(), codes")
+        think = "Is there a scale for each output channel, and which axis of the weight is that?"
+        oracle.check_codes(upright, linear.weight, scales, 8, f"{called}.state_dict(), codes", think)
     columns = [t.flatten() for t in tensors if t.is_floating_point() and t.numel() == n]
     right = any(oracle.same_scales(t, scales.flatten()).all() for t in columns)
     assert right, explain(f"{called}.state_dict()", kinds, f"{n} float scales, one per output channel: max|row| / 127")
@@ -84,8 +85,11 @@ def test_every_linear_at_any_depth_is_swapped(student, net, rng):
     got = check_tensor(swapped(ids), f"{called}(ids)", want.shape, torch.float32)
     error = ((got - want).norm() / want.norm()).item()
     assert error < 0.03, explain(f"{called}(ids)", f"outputs off by {error:.1%}", "at most 3 %, as int8 rounding gives")
+    think = (
+        "Linears hang in lists, dicts and blocks: does your walk get to the bottom, and change the module they hang in?"
+    )
     assert error > 0, explain(
-        f"{called}(ids)", "the float model's outputs, bit for bit", "the rounding of int8 to show"
+        f"{called}(ids)", "the float model's outputs, bit for bit", "the rounding of int8 to show", think
     )
     check_no_float_weight(swapped, net, called)
     embedding = [t for t in swapped.state_dict().values() if torch.is_tensor(t) and t.shape == (40, 96)]
@@ -131,6 +135,13 @@ def test_skipped_names_stay_float(student, net, rng):
     codes = sum(t.dtype == torch.int8 and t.numel() >= 64 * 64 for t in state.values())
     # the shared layer is listed under each of its names
     assert codes >= len(others), explain(called, f"{codes} layers in int8", f"the other {len(others)} in int8")
+    siblings = [nn.Linear(64, 64), nn.Linear(64, 64)]
+    tens = nn.Sequential(nn.Sequential(*siblings), nn.Linear(64, 64), *[nn.ReLU() for _ in range(8)], nn.Linear(64, 64))
+    called = "swap_linears(model, skip=['1']), Linears `0.0`, `0.1`, `1` and `10`"
+    kept = check_module(student.swap_linears(tens, skip=["1"]), called).held_tensors()
+    floats = sum(t.dtype.is_floating_point and t.shape == (64, 64) for t in kept)
+    think = "Is a name that begins, ends or goes on with a skipped one the same name?"
+    assert floats == 1, explain(called, f"{floats} float weights", "one, that of `1`", think)
     root = linear_of(32, 64, rng)
     kept = check_module(student.swap_linears(root, skip=[""]), "swap_linears(a Linear, skip=[''])")
     weights = [t for t in kept.state_dict().values() if torch.is_tensor(t) and t.shape == (32, 64)]
@@ -144,14 +155,13 @@ def test_skipped_names_stay_float(student, net, rng):
 def test_a_linear_used_twice_stays_one_layer(student, net):
     called = "swap_linears(model), one Linear in several places"
     shared = net.blocks[1].body
-    once, swapped = (
-        sum(t.dtype == torch.int8 and math.prod(t.shape) == shared.weight.numel() for t in handle.held_tensors())
-        for handle in (
-            check_module(student.int8_linear(shared), "int8_linear(linear)"),
-            check_module(student.swap_linears(net), called),
-        )
-    )
+
+    def codes(handle):
+        return sum(t.dtype == torch.int8 and math.prod(t.shape) == shared.weight.numel() for t in handle.held_tensors())
+
+    once = codes(check_module(student.int8_linear(shared), "int8_linear(linear)"))
     assert once, explain("int8_linear(linear)", "a module without int8 codes", "one with the codes of its weight")
+    swapped = codes(check_module(student.swap_linears(net), called))
     think = "How do you recognize a module that you met before?"
     assert swapped == once, explain(called, f"{swapped} int8 weights", f"{once}, used in all places", think)
 

@@ -137,6 +137,38 @@ def test_an_error_told_before_is_not_left_blank(show):
     assert re.search(r"two +failed +0/1\n +the same error as above\n", text)
 
 
+def test_crashes_at_one_line_are_one_error_whatever_was_called(show):
+    exercises = course(1)
+    told = "`f` raised an error\ncalled    f({n})\nraised    RuntimeError: {n} of 12\nat        ex01.py:{line}: x"
+    lines = [(3, 5), (4, 5), (5, 6)]
+    laws = [law(f"n{n}", "failed", kind="crashed", message=told.format(n=n, line=line)) for n, line in lines]
+    text = show(result_of(*laws, exercises=exercises), exercises, one=True)
+    assert text.count("the same error as above") == 1
+    assert "f(3)" in text and "f(4)" not in text and "f(5)" in text
+
+
+def test_a_file_that_cannot_be_imported_says_why_once(show):
+    exercises = course(1)
+    laws = [law(name, "error", kind="import", message="KeyError: 'x'", file="ex01.py", case="int8") for name in "abc"]
+    text = show(result_of(*laws, exercises=exercises), exercises, one=True)
+    assert text.count("KeyError") == 1 and text.count("ex01.py cannot be imported") == 3
+    assert "above" not in text and "int8" not in text
+
+
+def test_the_failing_case_is_never_cut_off(show):
+    exercises = course(1)
+    wrong = law("a_law_whose_name_is_so_long_that_it_fills_the_line", "failed", kind="wrong", message=WRONG, case="K=2")
+    assert re.search(r"^ +case +K=2$", show(result_of(wrong, exercises=exercises), exercises, one=True), re.MULTILINE)
+
+
+def test_a_figure_and_its_name_stay_together(show):
+    exercises = course(1)
+    figures = {f"a figure with a name of some length {k}": k + 0.5 for k in range(5)}
+    text = show(result_of(law("passes", "passed", measured=figures), exercises=exercises), exercises, one=True)
+    for k in range(5):
+        assert f"length {k} {k}.5" in text
+
+
 def test_a_finished_exercise_says_where_to_go(show):
     exercises = course(1)
     result = result_of(law("passes", "passed"), exercises=exercises)

@@ -85,6 +85,7 @@ def test_every_tensor_that_is_held_is_found_with_its_storage(student_of):
         """
     )
     held = {t.shape: t for t in face.build().held_tensors()}
+    assert [held[shape].where for shape in ((1000,), (10,), (20,))] == ["closure[0]", "codes", "list[0]['a'][0]"]
     assert {(1000,), (10,), (20,), (2,)} <= set(held)
     assert held[(2,)].nbytes == 1200
 
@@ -131,7 +132,17 @@ def test_an_error_knows_its_call_and_its_line(student_of):
         face.f(torch.zeros(2, 3), bits=4)
     came_from = origin(caught.value)
     assert came_from.call == "f(float32 (2, 3), bits=4)"
-    assert came_from.line == 4 and came_from.text == "return w.nothing"
+    assert came_from.line == 4 and [frame.line for frame in came_from.frames] == ["return w.nothing"]
+
+
+def test_an_error_inside_an_earlier_exercise_is_traced_to_both(student_of, tmp_path):
+    (tmp_path / "ex00_y.py").write_text("def h(w):\n    return w.nothing")
+    face = student_of("from .ex00_y import h\ndef f(w):\n    return h(w)")
+    with pytest.raises(AttributeError) as caught:
+        face.f(torch.zeros(2))
+    came_from = origin(caught.value)
+    assert (came_from.file.name, came_from.line) == ("ex01_x.py", 3)
+    assert [frame.line for frame in came_from.frames] == ["return h(w)", "return w.nothing"]
 
 
 def test_bad_input_that_was_accepted_is_listed_and_the_first_is_the_last_call(student_of):
