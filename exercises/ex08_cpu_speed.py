@@ -31,27 +31,6 @@ import torch
 from torch import nn
 
 
-def dynamic_int8(model: nn.Module) -> nn.Module:
-    """PyTorch's own dynamic quantization of every Linear, with the engine that is set.
-
-    model:   stays as it is
-    returns: a new model
-    """
-    # TODO: ex08, step 1 of 4. The call of the lesson. (The checks keep its warnings off your screen.)
-    raise NotImplementedError("ex08: dynamic_int8")
-
-
-def fast_int8(model: nn.Module) -> nn.Module:
-    """The fastest int8 version of model that you can find.
-
-    model:   stays as it is
-    returns: a new model with the weight of every Linear in int8 and no float copy of it anywhere; its state dict is at
-             least 2.8 times smaller, its outputs are close; torch's engine and thread settings are as they were before
-    """
-    # TODO: ex08, step 2 of 4, after the two below. Which engine here is fastest? Leave the setting as you found it.
-    raise NotImplementedError("ex08: fast_int8")
-
-
 def median_latency(
     fn: Callable[[], object],
     warmup: int = 3,
@@ -63,7 +42,7 @@ def median_latency(
     clock:   returns seconds
     returns: seconds; of an even number of times, the mean of the middle two
     """
-    # TODO: ex08, step 3 of 4. Which calls are timed, and which are not?
+    # TODO: ex08, step 1 of 4. Which calls are timed, and which are not?
     raise NotImplementedError("ex08: median_latency")
 
 
@@ -77,8 +56,29 @@ def paired_speedup(
 
     returns: a number above 1 where candidate is the faster one
     """
-    # TODO: ex08, step 4 of 4. One pair after the other, a ratio for each.
+    # TODO: ex08, step 2 of 4. One pair after the other, a ratio for each.
     raise NotImplementedError("ex08: paired_speedup")
+
+
+def dynamic_int8(model: nn.Module) -> nn.Module:
+    """PyTorch's own dynamic quantization of every Linear, with the engine that is set.
+
+    model:   stays as it is
+    returns: a new model
+    """
+    # TODO: ex08, step 3 of 4. The call of the lesson. (The checks keep its warnings off your screen.)
+    raise NotImplementedError("ex08: dynamic_int8")
+
+
+def fast_int8(model: nn.Module) -> nn.Module:
+    """The fastest int8 version of model that you can find.
+
+    model:   stays as it is
+    returns: a new model with the weight of every Linear in int8 and no float copy of it anywhere; its state dict is at
+             least 2.8 times smaller, its outputs are close; torch's engine and thread settings are as they were before
+    """
+    # TODO: ex08, step 4 of 4. Which engine here is fastest? Leave the setting as you found it.
+    raise NotImplementedError("ex08: fast_int8")
 
 
 @contextlib.contextmanager
@@ -113,7 +113,7 @@ def demonstration() -> None:
                     models[engine] = dynamic_int8(gpt)
         for name, model in models.items():
             model(ids)
-            speedup = paired_speedup(lambda: gpt(ids), lambda: model(ids), rounds=7)  # noqa: B023
+            speedup = paired_speedup(lambda: gpt(ids), lambda: model(ids), rounds=11)  # noqa: B023
             print(f"{name:<8} {speedup:.2f}x; another last token moves earlier logits by up to {leak(model):.3f}")
     print("\nfloat32 against itself should be 1.00x: what it is instead is this machine's noise.")
 

@@ -4,12 +4,12 @@
 
 loads a checkpoint, quantizes it as in ex05, saves both versions, and reports what was gained and what was lost:
 
-    fp32: 57987.4 KB              the size of DIR/model_fp32.pt, in KB of 1024 bytes
-    int8: 17961.4 KB              the size of DIR/model_int8.pt
-    ratio: 3.23x
-    perplexity fp32: 42.2087      on 20,000 or more tokens of held-out text
-    perplexity int8: 42.2153
-    speedup: 2.15x                fp32 against int8, as in ex08
+    fp32: 57982.0 KB              the size of DIR/model_fp32.pt, in KB of 1024 bytes
+    int8: 18131.0 KB              the size of DIR/model_int8.pt
+    ratio: 3.20x
+    perplexity fp32: 42.9017      on 20,000 or more tokens of held-out text
+    perplexity int8: 42.9356
+    speedup: 2.15x                the fp32 model against the int8 one that was saved, timed as in ex08
 
 A command that others build on keeps its promises when something goes wrong, too: exit code 0 only when all was done; 2
 and one line on stderr that names the thing when not; and then nothing half-written left behind, because a file that is

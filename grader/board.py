@@ -91,7 +91,7 @@ class Board:
             self.print(self.text(" Everything here passes. Well done!", "bold green"))
         self.print(self._seed(result))
 
-    def show_one(self, result: RunResult) -> None:
+    def show_one(self, result: RunResult, entry: Exercise) -> None:
         """One exercise with all its tests, and every failure explained."""
         exercise = result.exercises[0]
         self.print("", self._heading(result), "", *self._broken(result))
@@ -106,7 +106,7 @@ class Board:
                 continue
             message = self._message(function, "" if function.kind == "import" else function.case)
             if cause in told:
-                message = self.text("the same error as above", "bright_black")
+                message = self.text("the same as above", "bright_black")
             self.print(Padding(message, (0, 0, 0, 7), expand=False))
             told.add(cause)
         self.print("", *self._figures(exercise.measured))
@@ -114,7 +114,7 @@ class Board:
             self.print(*(Padding(line, (0, 0, 1, 1)) for line in self._stubs(exercise, result)))
             self.print(*self._commands(exercise, result, "once more"))
         elif not result.broken:
-            self.print(*self._onwards(exercise, result))
+            self.print(*self._onwards(entry, result))
         self.print(self._seed(result))
 
     # ---- lines ------------------------------------------------------------------------------------------------------
@@ -264,11 +264,12 @@ class Board:
         short = short_name(exercise.name)
         return self._listed({_command(result, short): purpose, f"nox -s check -- --hint {short}": "a hint"})
 
-    def _onwards(self, exercise: ExerciseResult, result: RunResult) -> Iterator[Text]:
+    def _onwards(self, exercise: Exercise, result: RunResult) -> Iterator[Text]:
         """After an exercise that is done: what it does with the learner's own functions, and the next one."""
         rows = {_command(result): "what comes next"}
         if Path(result.submission) == Path("exercises"):
-            rows = {f".venv/bin/python -m exercises.{exercise.name}": "see it at work"} | rows
+            demonstration = f".venv/bin/python -m exercises.{exercise.name} {exercise.arguments}".strip()
+            rows = {demonstration: "see it at work"} | rows
         return self._listed(rows)
 
     def _listed(self, commands: dict[str, str]) -> Iterator[Text]:
@@ -306,7 +307,7 @@ def _figure(name: str, value: float) -> str:
         return f"{value * 100:+.2f} %"
     if "ratio" in name or "speedup" in name:
         return f"{value:.2f}x"
-    return f"{value:.3g}"
+    return f"{value:.2f}" if "perplexity" in name else f"{value:.3g}"
 
 
 def _cut(line: str) -> str:

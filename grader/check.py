@@ -58,7 +58,7 @@ def _main(options: argparse.Namespace) -> int:
     if options.json:
         write_whole(options.json, result.to_json())
     if options.exercise:
-        board.show_one(result)
+        board.show_one(result, *chosen)
     else:
         board.show_all(result, chosen)
     if result.broken:

@@ -13,6 +13,7 @@ import pytest
 from grader import boundary, loader
 
 ROOT = Path(__file__).parent.parent
+RAISED_LINES = 3  # of an exception's message: torch says what is missing in the second
 PRINTS_LIMIT = 4_000  # characters of a learner's prints that are kept for one test
 
 
@@ -122,7 +123,7 @@ def _crash(error: BaseException, came_from: boundary.Origin) -> str:
     lines = [
         f"`{came_from.function}` raised an error",
         f"called    {came_from.call}",
-        f"raised    {what.splitlines()[0][:300]}",
+        f"raised    {' '.join(line.strip() for line in what.splitlines()[:RAISED_LINES])[:300]}",
     ]
     for label, frame in [("at", f) for f in came_from.frames[:1]] + [("inside", f) for f in came_from.frames[1:][-1:]]:
         lines.append(f"{label:<9} {loader.shown(Path(frame.filename))}:{frame.lineno}: {frame.line}")

@@ -30,6 +30,7 @@ class Exercise:
     points: int
     needs: tuple[str, ...]
     hints: tuple[str, ...]  # from a question to nearly the answer
+    arguments: str = ""  # of its demonstration: `python -m exercises.NAME ARGUMENTS`
     timed: bool = False  # its suite measures speed: nothing else may start beside it
 
     @property
@@ -83,12 +84,12 @@ def _nearest(word: str, exercises: Sequence[Exercise]) -> Exercise | None:
 
 def _fault(entry: dict, earlier: list[str]) -> str:
     """What is wrong with one entry; empty when nothing is."""
-    kinds = {"name": str, "title": str, "track": str, "points": int, "needs": list, "hints": list, "timed": bool}
+    kinds = {"name": str, "title": str, "track": str, "points": int, "needs": list, "hints": list}
+    optional = {"arguments": str, "timed": bool}
+    kinds |= {key: kind for key, kind in optional.items() if key in entry}
     if unknown := sorted(entry.keys() - kinds.keys()):
-        return f"unknown key {unknown[0]!r}: use {', '.join(kinds)}"
+        return f"unknown key {unknown[0]!r}: use {', '.join(kinds | optional)}"
     for key, kind in kinds.items():
-        if key == "timed" and key not in entry:
-            continue
         if type(entry.get(key)) is not kind:
             return f"{key} is {entry.get(key)!r}: give a {kind.__name__}"
     if not re.fullmatch(r"ex\d\d_[a-z0-9_]+", entry["name"]):

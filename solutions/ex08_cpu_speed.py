@@ -32,6 +32,35 @@ import torch
 from torch import nn
 
 
+def median_latency(
+    fn: Callable[[], object],
+    warmup: int = 3,
+    repeats: int = 20,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """The middle of `repeats` timed calls of fn, after `warmup` calls that do not count.
+
+    clock:   returns seconds
+    returns: seconds; of an even number of times, the mean of the middle two
+    """
+    for _ in range(warmup):
+        fn()
+    return statistics.median(_seconds(fn, clock) for _ in range(repeats))
+
+
+def paired_speedup(
+    baseline: Callable[[], object],
+    candidate: Callable[[], object],
+    rounds: int = 21,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """How many times faster candidate is: the median of baseline / candidate over `rounds` pairs timed in turn.
+
+    returns: a number above 1 where candidate is the faster one
+    """
+    return statistics.median(_seconds(baseline, clock) / _seconds(candidate, clock) for _ in range(rounds))
+
+
 def dynamic_int8(model: nn.Module) -> nn.Module:
     """PyTorch's own dynamic quantization of every Linear, with the engine that is set.
 
@@ -62,35 +91,6 @@ def fast_int8(model: nn.Module) -> nn.Module:
     # the kernel stays with the packed weights, so the engine matters only while they are made
     with _engine(min(latency, key=latency.get)):
         return dynamic_int8(model)
-
-
-def median_latency(
-    fn: Callable[[], object],
-    warmup: int = 3,
-    repeats: int = 20,
-    clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """The middle of `repeats` timed calls of fn, after `warmup` calls that do not count.
-
-    clock:   returns seconds
-    returns: seconds; of an even number of times, the mean of the middle two
-    """
-    for _ in range(warmup):
-        fn()
-    return statistics.median(_seconds(fn, clock) for _ in range(repeats))
-
-
-def paired_speedup(
-    baseline: Callable[[], object],
-    candidate: Callable[[], object],
-    rounds: int = 21,
-    clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """How many times faster candidate is: the median of baseline / candidate over `rounds` pairs timed in turn.
-
-    returns: a number above 1 where candidate is the faster one
-    """
-    return statistics.median(_seconds(baseline, clock) / _seconds(candidate, clock) for _ in range(rounds))
 
 
 def _seconds(fn: Callable[[], object], clock: Callable[[], float]) -> float:
@@ -131,7 +131,7 @@ def demonstration() -> None:
                     models[engine] = dynamic_int8(gpt)
         for name, model in models.items():
             model(ids)
-            speedup = paired_speedup(lambda: gpt(ids), lambda: model(ids), rounds=7)  # noqa: B023
+            speedup = paired_speedup(lambda: gpt(ids), lambda: model(ids), rounds=11)  # noqa: B023
             print(f"{name:<8} {speedup:.2f}x; another last token moves earlier logits by up to {leak(model):.3f}")
     print("\nfloat32 against itself should be 1.00x: what it is instead is this machine's noise.")
 

@@ -63,9 +63,9 @@ def check_int8_weights(layer: Any, model: nn.Module, called: str) -> None:
     held = sum(t.numel() for t in tensors(layer.state_dict()) if t.dtype in INT8)
     unique = {id(m): m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear)}
     expected = sum(unique.values())
-    assert held >= expected, explain(
-        f"{called}.state_dict()", f"{held:,} int8 values", f"{expected:,}, one for each number of a Linear's weight"
-    )
+    want = f"{expected:,}, one for each number of a Linear's weight"
+    think = "Is every Linear quantized, its codes kept as int8, and registered?"
+    assert held >= expected, explain(f"{called}.state_dict()", f"{held:,} int8 values", want, think)
 
 
 def torch_dynamic(model: nn.Module, engine: str | None = None) -> nn.Module:

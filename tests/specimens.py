@@ -1,5 +1,7 @@
 """Models that suites hand to students' code: small, and built so that a wrong answer shows."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -55,16 +57,24 @@ class Spy(nn.Module):
         for name in ("calls", "longest", "with_gradients", "in_train_mode"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
 
+    def __deepcopy__(self, memo: dict) -> "Spy":
+        """A copy that notes its calls in the same place: who evaluates a copy calls the model, too."""
+        memo |= {id(note): note for note in self.buffers()}
+        twin = memo[id(self)] = self.__class__.__new__(self.__class__)
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
+
     def forward(self, ids: Tensor) -> Tensor:
         B, T = ids.shape
         self.calls += 1
         self.longest.clamp_(min=T)
-        self.with_gradients += torch.is_grad_enabled()
         self.in_train_mode += any(module.training for module in self.modules())
         if self.calls == self.raise_at:
             raise RuntimeError("this model breaks off on purpose")
         past = self.memory[ids].cumsum(dim=1) / torch.arange(1, T + 1).sqrt()[:, None]
-        return self.noise(self.table[ids] + past)
+        logits = self.noise(self.table[ids] + past)
+        self.with_gradients += logits.requires_grad
+        return logits
 
 
 class Storage(nn.Module):

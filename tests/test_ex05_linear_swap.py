@@ -117,8 +117,9 @@ def test_the_model_you_were_given_stays_as_it_was(student, net):
             called, f"`{changed and changed[0]}` of the original model changed", "the original untouched", "Copy first?"
         )
         prefix = "" if model is net else "first.0."
-        same = all(torch.equal(t, values[prefix + name]) for name, t in mine.state_dict().items())
-        assert same, explain(called, "other weights in the original model", "the original untouched")
+        now = {prefix + name: t for name, t in mine.state_dict().items()}
+        same = all(name in values and torch.equal(t, values[name]) for name, t in now.items())
+        assert same, explain(called, "changes in the original model", "the original untouched", "Copy first?")
 
 
 @pytest.mark.points(1)

@@ -12,6 +12,9 @@ from llm.corpus import held_out_tokens
 from tests.messages import check_number, check_value_errors, explain
 from tests.specimens import Spy
 
+DEFINITION = (
+    "Are targets shifted by one, do a window's last target and the ragged end count, and do you divide only once?"
+)
 CONTEXT = 8
 LENGTHS = [2, 3, CONTEXT, CONTEXT + 1, CONTEXT + 2, 2 * CONTEXT + 1, 5 * CONTEXT + 4, 60 * CONTEXT]
 
@@ -43,7 +46,7 @@ def test_every_target_counts_once(student, spy, rng, n):
         called,
         got,
         f"{want:.6g}: exp of the mean over {n - 1} targets",
-        "Are targets shifted by one, do a window's last target and the ragged end count, and do you divide only once?",
+        DEFINITION,
     )
 
 
@@ -56,7 +59,8 @@ def test_windows_are_as_long_as_the_context_and_no_longer(student, spy, rng):
         longest = int(student.view(spy).longest)
         assert longest <= context, explain(called, f"a window of {longest} tokens", f"at most {context}")
         want = perplexity_oracle(spy, tokens, context)
-        assert math.isclose(got, want, rel_tol=1e-4), explain(called, got, want, "Do windows overlap?")
+        think = f"{DEFINITION} Do windows overlap?"
+        assert math.isclose(got, want, rel_tol=1e-4), explain(called, got, want, think)
         student.forget_copies()
 
 
@@ -72,6 +76,8 @@ def test_it_is_evaluated_in_eval_mode_without_gradients(student, spy, rng):
     )
     kept = seen.with_gradients or any(p.grad is not None for p in seen.parameters())
     assert not kept, explain(called, "calls that record gradients", "none recorded", "Who needs gradients here?")
+    trainable = all(p.requires_grad for p in seen.parameters())
+    assert trainable, explain(called, "parameters that can no longer be trained", "the model as it was")
 
 
 @pytest.mark.points(2)
@@ -144,7 +150,9 @@ def test_int8_costs_the_gpt_less_than_a_percent(student, measured):
     gpt, tokens = load_gpt(), held_out_tokens()[: card["tokens"]]
     called = f"perplexity(gpt, {len(tokens):,} tokens of The Tempest, 256)"
     before = check_number(student.perplexity(gpt, tokens, 256), called)
-    assert math.isclose(before, card["fp32"], rel_tol=1e-3), explain(called, before, card["fp32"])
+    assert math.isclose(before, card["fp32"], rel_tol=1e-3), explain(
+        called, before, card["fp32"], "Does the same function pass the tests above?"
+    )
     int8 = student.exercise("ex05_linear_swap").swap_linears(gpt)
     called = "perplexity(swap_linears(gpt), ...)"
     after = check_number(student.perplexity(int8, tokens, 256), called)

@@ -65,7 +65,7 @@ def test_latency_is_the_median_after_warming_up(student, rng, warmup, repeats):
     called = f"median_latency(fn, warmup={warmup}, repeats={repeats}, clock)"
     got = check_number(student.median_latency(watch.job(script.__getitem__), warmup, repeats, watch.clock), called)
     want = statistics.median(times)
-    think = "Do warm-up calls count, is it the middle one and not the mean, and what is the middle of an even number?"
+    think = "Do warm-up calls count, is it the middle one and not the mean, by the clock that was given?"
     assert math.isclose(got, want, rel_tol=1e-6), explain(called, got, f"{want}, from {sorted(times)}", think)
     assert watch.calls == warmup + repeats, explain(called, f"{watch.calls} calls of fn", f"{warmup + repeats}")
 
@@ -84,7 +84,7 @@ def test_speedup_is_the_median_of_paired_ratios(student, rng, rounds):
     called = f"paired_speedup(baseline, candidate, rounds={rounds}, clock) on a machine that slows down at times"
     got = check_number(student.paired_speedup(baseline, candidate, rounds, watch.clock), called)
     want = statistics.median(ratios)
-    think = "Are both timed in turn, is there a ratio for every pair, and is the baseline on top?"
+    think = "Are both timed in turn by the given clock, is there a ratio for every pair, and is the baseline on top?"
     assert math.isclose(got, want, rel_tol=1e-6), explain(called, got, f"{want}, from {sorted(ratios)}", think)
 
 
@@ -203,8 +203,9 @@ def _fastest_dynamic(student, gpt, ids):
 
 
 def _check_untouched(student, model, before, settings, called):
-    same = all(torch.equal(t, before[name]) for name, t in student.view(model).state_dict().items())
-    assert same, explain(called, "other weights in the original model", "the original untouched")
+    now = student.view(model).state_dict()
+    same = now.keys() == before.keys() and all(torch.equal(t, before[name]) for name, t in now.items())
+    assert same, explain(called, "changes in the original model", "the original untouched", "Copy first?")
     for name, value in student.settings().items():
         think = "Whatever you switch for a moment: what if something fails in between?"
         assert value == settings[name], explain(called, f"{name} is now {value}", f"{settings[name]}, as before", think)

@@ -115,13 +115,16 @@ def test_a_script_is_seen_to_read_tokens(student_of):
         def main(argv):
             for calls in (1, 3):
                 gpt = GPT(GPTConfig(vocab_size=8, n_layer=1, n_head=1, n_embd=8, block_size=16))
-                for _ in range(calls):
-                    gpt(torch.zeros(2, 5, dtype=torch.int64))
-                    gpt.forward(torch.zeros(1, 7, dtype=torch.int64))
+                for k in range(calls):
+                    gpt(torch.full((2, 5), k))
+                    gpt.forward(torch.full((1, 7), k))
+                    gpt(torch.full((2, 5), k))
         """
     )
     forward = GPT.forward
     assert face.run([]).tokens == 3 * (10 + 7)
+    with pytest.raises(OSError, match="the disk is full"):
+        face.run([], breaks="the disk is full")
     assert GPT.forward is forward
     assert GPT(GPTConfig(vocab_size=8, n_layer=1, n_head=1, n_embd=8))(torch.zeros(1, 2, dtype=torch.int64)).numel()
 
