@@ -63,7 +63,7 @@ def origin(error: BaseException) -> Origin | None:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a script did. `tokens`: the most that any one GPT was asked about meanwhile, the same ones counted once."""
+    """What a script did. `tokens`: of all texts that two GPTs or more have read, each text counted once."""
 
     code: int
     stdout: str
@@ -197,8 +197,8 @@ class _Quantized:
 class Student:
     """One exercise of a submission, as suites see it: call its functions by name.
 
-    Also: exercise(name), view(model), host(model), timed(call, ...), threads(n), settings(), run(argv), fresh(...),
-    files.
+    Also: exercise(name), view(model), host(model), timed(call, ...), threads(n), engine(name), settings(), run(argv),
+    fresh(...), files.
     """
 
     def __init__(self, submission: Path, exercise: str):
@@ -253,13 +253,23 @@ class Student:
         finally:
             torch.set_num_threads(before)
 
+    @contextlib.contextmanager
+    def engine(self, name: str) -> Iterator[None]:
+        """While this lasts, torch.backends.quantized.engine is this one where the student's code runs."""
+        before = torch.backends.quantized.engine
+        torch.backends.quantized.engine = name
+        try:
+            yield
+        finally:
+            torch.backends.quantized.engine = before
+
     def run(self, argv: list[str], breaks: str = "") -> Ran:
         """The exercise's main(argv), its exit code and what it printed.
 
         breaks: raise OSError with this message as soon as a GPT is called, in the middle of the work
         """
         main, out, err = self._contract("main"), io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _watched(breaks) as counts:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _watched(breaks) as readers:
             try:
                 code = main([str(argument) for argument in argv])
             except SystemExit as stop:
@@ -269,7 +279,7 @@ class Student:
                 raise
         if not isinstance(code, int | None):  # as the interpreter does it: anything else is printed, and means 1
             code, _ = 1, err.write(f"{code}\n"[:TEXT_LIMIT])
-        tokens = max(counts.values(), default=0)
+        tokens = sum(length for (length, _), models in readers.items() if len(models) > 1)
         return Ran(int(code or 0), out.getvalue()[-TEXT_LIMIT:], err.getvalue()[-TEXT_LIMIT:], tokens)
 
     def fresh(self, function: str, *args, then: tuple = ()) -> Any:
@@ -401,12 +411,13 @@ class Handle:
         found, seen, pending = {}, set(), [("", self._object)]
         while pending:
             where, value = pending.pop()
-            if id(value) in seen or isinstance(value, type | types.ModuleType | types.FrameType):
+            if id(value) in seen or isinstance(value, types.ModuleType | types.FrameType) or _is_foreign(value):
                 continue
             seen.add(id(value))
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor | np.ndarray):
                 held = _held(value, where)
                 found[held.storage, held.dtype, held.shape] = held
+                pending.append((where, getattr(value, "__dict__", None)))
             elif isinstance(value, types.FunctionType):  # what it closes over, not the module it was written in
                 pending += [(where, part) for part in (value.__closure__, value.__defaults__, value.__kwdefaults__)]
             else:
@@ -428,7 +439,18 @@ def _named_parts(value: Any, where: str) -> list[tuple[str, Any]]:
     return []
 
 
-def _held(tensor: Tensor, where: str) -> Held:
+def _is_foreign(value: Any) -> bool:
+    """Whether value is a class that is not the student's own: only those keep a student's tensors."""
+    return isinstance(value, type) and not str(getattr(value, "__module__", "")).startswith(f"{loader.PACKAGE}.")
+
+
+def _held(tensor: Tensor | np.ndarray, where: str) -> Held:
+    if isinstance(tensor, np.ndarray):
+        whole = tensor
+        while isinstance(whole.base, np.ndarray):
+            whole = whole.base
+        dtype = getattr(torch, tensor.dtype.name, torch.uint8)
+        return Held(where, dtype, tensor.shape, whole.ctypes.data, whole.nbytes)
     if isinstance(tensor, UninitializedTensorMixin):  # of a lazy module, before its first call
         return Held(where, tensor.dtype, (), -id(tensor), 0)
     try:
@@ -449,22 +471,21 @@ def _copy_module(module: nn.Module) -> nn.Module:
 
 
 @contextlib.contextmanager
-def _watched(breaks: str) -> Iterator[dict[int, int]]:
-    """While this lasts, how many tokens each GPT was asked about, by its id; or an OSError instead of each answer."""
-    counts, models, seen, forward = {}, [], set(), GPT.forward
+def _watched(breaks: str) -> Iterator[dict[tuple[int, bytes], set[int]]]:
+    """While this lasts, by which GPTs each text was read, by its length and tokens; or an OSError for each reading."""
+    readers, models, forward = {}, [], GPT.forward
 
     @functools.wraps(forward)
-    def counting(self: GPT, ids: Tensor, *args, **kwargs) -> Tensor:
+    def watched(self: GPT, ids: Tensor, *args, **kwargs) -> Tensor:
         if breaks:
             raise OSError(breaks)
         models.append(self)  # kept alive: an id is not to be used again
-        if (call := (id(self), ids.numpy().tobytes())) not in seen:  # timing asks the same thing again and again
-            seen.add(call)
-            counts[id(self)] = counts.get(id(self), 0) + ids.numel()
+        for text in ids:
+            readers.setdefault((len(text), text.numpy().tobytes()), set()).add(id(self))
         return forward(self, ids, *args, **kwargs)
 
-    with mock.patch.object(GPT, "forward", counting):
-        yield counts
+    with mock.patch.object(GPT, "forward", watched):
+        yield readers
 
 
 def _in_words(value: Any) -> str:

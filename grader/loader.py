@@ -4,6 +4,7 @@ Only the `student` fixture comes here. Sources are compiled afresh each time: a 
 edited twice within a second would make a learner doubt their own eyes.
 """
 
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -21,6 +22,17 @@ class Problem(Exception):
     def __init__(self, kind: str, message: str, file: Path | None = None, line: int | None = None):
         super().__init__(message)
         self.kind, self.file, self.line = kind, file, line
+
+
+class _Stream:
+    """sys.stdout or sys.stderr as it is at the time: default arguments and log handlers keep what an import saw."""
+
+    def __init__(self, name: str):
+        self._name, self._first = name, getattr(sys, name)
+
+    def __getattr__(self, name: str):
+        now = getattr(sys, self._name)
+        return getattr(self._first if now is self else now, name)
 
 
 class _SourceLoader(importlib.machinery.SourceFileLoader):
@@ -56,7 +68,8 @@ def load(submission: Path, name: str) -> ModuleType:
         raise Problem("not started", f"there is no {name}.py in {submission}")
     _install(submission)
     try:
-        return importlib.import_module(f"{PACKAGE}.{name}")
+        with contextlib.redirect_stdout(_Stream("stdout")), contextlib.redirect_stderr(_Stream("stderr")):
+            return importlib.import_module(f"{PACKAGE}.{name}")
     except SyntaxError as error:
         raise Problem("import", _syntax_error(error), Path(error.filename or file), error.lineno) from None
     except KeyboardInterrupt:

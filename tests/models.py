@@ -29,8 +29,11 @@ def tensors(state: Any) -> Iterator[Tensor]:
             yield from tensors(value)
 
 
-def check_no_float_weight(layer: Any, model: nn.Module, called: str) -> None:
-    """No float tensor as large as a Linear's weight is left, registered or not, beside what was no Linear's before."""
+def check_no_float_weight(layer: Any, model: nn.Module, called: str, anywhere: bool = True) -> None:
+    """No float tensor as large as a Linear's weight is left in the state dict, beside what was no Linear's before.
+
+    anywhere: nor among attributes, in closures, and wherever else the layer can reach
+    """
     linears = {m.weight.data_ptr(): m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear)}
     others = {name: t.numel() for name, t in model.state_dict().items() if t.data_ptr() not in linears}
     registered = [
@@ -38,7 +41,7 @@ def check_no_float_weight(layer: Any, model: nn.Module, called: str) -> None:
     ]
     # a few rows of a float weight keep all of it in memory: what counts is the storage
     held = {t.storage: (t.where, t.dtype, t.shape, t.nbytes // t.dtype.itemsize) for t in layer.held_tensors()}
-    for place, found in (("of the state dict ", registered), ("", held.values())):
+    for place, found in (("of the state dict ", registered), ("", held.values() if anywhere else [])):
         large = [t for t in found if t[1].is_floating_point and t[3] >= min(linears.values())]
         sizes, allowed = Counter(size for *_, size in large), Counter(others.values())
         for name, dtype, shape, size in large:

@@ -44,7 +44,7 @@ class Spy(nn.Module):
     """A language model whose logits depend on all tokens of a window, and which notes how it was called.
 
     vocab:    V
-    raise_at: the call, counted from 1, that raises RuntimeError; 0: none
+    raise_at: the call, counted from 1, that raises an error, first a RuntimeError, later a ValueError; 0: none
     """
 
     def __init__(self, vocab: int, generator: torch.Generator, raise_at: int = 0):
@@ -70,7 +70,7 @@ class Spy(nn.Module):
         self.longest.clamp_(min=T)
         self.in_train_mode += any(module.training for module in self.modules())
         if self.calls == self.raise_at:
-            raise RuntimeError("this model breaks off on purpose")
+            raise (RuntimeError if self.raise_at == 1 else ValueError)("this model breaks off on purpose")
         past = self.memory[ids].cumsum(dim=1) / torch.arange(1, T + 1).sqrt()[:, None]
         logits = self.noise(self.table[ids] + past)
         self.with_gradients += logits.requires_grad
@@ -78,10 +78,11 @@ class Spy(nn.Module):
 
 
 class Storage(nn.Module):
-    """Whatever tensors a test wants to see saved."""
+    """Whatever tensors a test wants to see saved, and one that is not."""
 
-    def __init__(self, **tensors: Tensor):
+    def __init__(self, scratch: Tensor | None = None, **tensors: Tensor):
         super().__init__()
+        self.register_buffer("scratch", scratch, persistent=False)
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor)
 

@@ -9,7 +9,7 @@ import torch
 from tests import oracle
 from tests.messages import check_tensor, check_unchanged, check_value_errors, describe, explain
 
-WIDTHS = pytest.mark.parametrize("bits", [8, 4, 2], ids=lambda bits: f"int{bits}")
+WIDTHS = pytest.mark.parametrize("bits", [8, 5, 4, 3, 2], ids=lambda bits: f"int{bits}")
 AXES = [((7, 12), 0), ((7, 12), 1), ((7, 12), -1), ((7, 12), -2), ((9,), 0), ((9,), -1), ((5, 4, 6), 0), ((5, 4, 6), 1)]
 AXES += [((5, 4, 6), -1), ((3, 5, 2, 4), 2), ((3, 5, 2, 4), -4)]
 
@@ -69,8 +69,8 @@ def test_codes_times_their_channels_scale_is_the_way_back(student, rng, shape, a
     q = torch.randint(-127, 128, shape, generator=rng).to(torch.int8)
     scales = torch.rand(kept(shape, axis), generator=rng) + 0.01
     called = f"dequantize_per_channel(q, scales), q {tuple(shape)}, scales {tuple(scales.shape)}"
-    got = check_tensor(student.dequantize_per_channel(q, scales), called, shape, torch.float32)
     want = q.double() * scales.double()
+    got = check_tensor(student.dequantize_per_channel(q, scales), called, shape, torch.float32)
     oracle.check_close(got, want, want.abs() * 2**-22, called, "the code times the scale of its channel")
 
 
@@ -80,11 +80,15 @@ def test_every_row_keeps_its_own_bound(student, weights, bits):
     called = f"quantize_per_channel(w, bits={bits}), rows of very different size"
     q, scales = _pair(student.quantize_per_channel(weights.clone(), bits), called, weights.shape, 0)
     oracle.check_scales(scales, oracle.channel_scales(weights, bits, 0), weights, f"{called} -> scales", BITS)
-    rebuilt = q.double() * oracle.channel_scales(weights, bits, 0)
+    rebuilt = q.double() * scales.double()
     oracle.check_bound(rebuilt, weights, oracle.channel_scales(weights, bits, 0), called, WHICH)
     worst = (rebuilt - weights.double()).abs().max()
     per_tensor = oracle.scale(weights, bits) / 2
     assert worst <= per_tensor * oracle.HALF_STEP, explain(called, f"an error of {worst:.4g}", f"{per_tensor:.4g}")
+    upright, called = weights.t().contiguous(), f"quantize_per_channel(w, bits={bits}, axis=1)"
+    q, scales = _pair(student.quantize_per_channel(upright, bits=bits, axis=1), called, upright.shape, 1)
+    oracle.check_scales(scales, oracle.channel_scales(upright, bits, 1), upright, f"{called} -> scales", BITS)
+    oracle.check_codes(q, upright, oracle.channel_scales(upright, bits, 1), bits, f"{called} -> q", BITS)
 
 
 @pytest.mark.points(1)
@@ -120,29 +124,23 @@ def test_a_huge_weight_spoils_its_own_row_only(student, rng):
 def test_zero_rows_bad_input_and_your_copy_of_w(student, weights, rng):
     w = weights.clone()
     w[[2, 9]] = 0
-    called = "quantize_per_channel(w), rows 2 and 9 all zeros"
-    q, scales = _pair(student.quantize_per_channel(w.clone()), called, w.shape, 0)
-    think = "What is 0 / 0, and who else does it spoil?"
-    assert ((scales > 0) & torch.isfinite(scales)).all(), explain(
-        called,
-        f"scales {scales[2].item():.4g} and {scales[9].item():.4g} for the zero rows",
-        "positive finite numbers",
-        think,
-    )
-    rest = [i for i in range(24) if i not in (2, 9)]
-    oracle.check_scales(scales[rest], oracle.channel_scales(w, 8, 0)[rest], w, f"{called}: the other rows", WHICH)
-    oracle.check_codes(q, w, oracle.channel_scales(w, 8, 0), 8, called)
-    back = student.dequantize_per_channel(q, scales)
-    assert not back[[2, 9]].any(), explain("dequantize_per_channel, zero rows", describe(back[[2, 9]]), "zeros")
+    _check_zeros(student, w, 0, [2, 9], "rows 2 and 9 all zeros")
+    _check_zeros(student, w.t().contiguous(), 1, [2, 9], "columns 2 and 9 all zeros")
+    _check_zeros(student, w.half(), 0, [2, 9], "float16, rows 2 and 9 all zeros")
+    _check_zeros(student, torch.tensor([1.0, 0.0, -2.0]), 0, [1], "a vector with a zero")
+    _check_zeros(student, torch.zeros(2, 3), 0, [0, 1], "all zeros")
     cases = {
         "float16": weights.half(),
         "float64": weights.double() * math.pi,
         "a transposed view": weights.t(),
-        "max|w| = 1e-30": weights / weights.abs().max() * 1e-30,
-        "max|w| = 1e37": weights / weights.abs().max() * 1e37,
+        "rows of max|w| = 1e-30": weights / weights.abs().amax(1, keepdim=True) * 1e-30,
+        "rows of max|w| = 1e37": weights / weights.abs().amax(1, keepdim=True) * 1e37,
+        "many huge weights, whose sum is infinite": torch.full((32, 32), 1e37),
     }
     for what, w in cases.items():
         before, called = w.clone(), f"quantize_per_channel(w), {what}"
+        student.channel_scales(w)
+        check_unchanged(before, w, f"channel_scales(w), {what}")
         q, scales = _pair(student.quantize_per_channel(w), called, w.shape, 0)
         check_unchanged(before, w, called)
         oracle.check_scales(scales, oracle.channel_scales(w, 8, 0), w, f"{called} -> scales", WHICH)
@@ -162,6 +160,22 @@ def test_zero_rows_bad_input_and_your_copy_of_w(student, weights, rng):
         calls[f"channel_scales(w, bits), {why}"] = partial(student.channel_scales, w, bits)
         calls[f"quantize_per_channel(w, bits), {why}"] = partial(student.quantize_per_channel, w, bits)
     check_value_errors(calls)
+
+
+def _check_zeros(student, w, axis, zero, what):
+    """Channels `zero` along axis are all zeros: any positive scale, codes 0; the others as if nothing were."""
+    called = f"quantize_per_channel(w, axis={axis}), {what}"
+    q, scales = _pair(student.quantize_per_channel(w.clone(), axis=axis), called, tuple(w.shape), axis)
+    silent = scales.movedim(axis, 0)[zero]
+    think = "What is 0 / 0, and who else does it spoil?"
+    right = ((silent > 0) & torch.isfinite(silent)).all()
+    assert right, explain(called, f"scale {silent.flatten()[0].item():.4g}", "any positive finite number", think)
+    want = oracle.channel_scales(w, 8, axis)
+    want = want.movedim(axis, 0).index_copy(0, torch.tensor(zero), silent.double()).movedim(0, axis)
+    oracle.check_scales(scales, want, w, f"{called} -> scales", WHICH)
+    oracle.check_codes(q, w, want, 8, f"{called} -> q")
+    back = student.dequantize_per_channel(q, scales.clone()).movedim(axis, 0)[zero]
+    assert not back.any(), explain(f"dequantize_per_channel(q, scales), {what}", describe(back), "zeros")
 
 
 def _pair(result, called, shape, axis):

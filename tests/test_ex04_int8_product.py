@@ -18,17 +18,22 @@ def test_every_token_has_a_scale_of_its_own(student, rng, lead):
     x = torch.randn(*lead, 48, generator=rng) * torch.logspace(-2, 2, 48).flip(0)
     if x.numel():
         x = x * (1 + 50 * torch.rand(*lead, 1, generator=rng))
-    before, called = x.clone(), f"quantize_tokens(x), x {describe(x)}"
-    codes, scales = _pair(student.quantize_tokens(x), called, x)
-    check_unchanged(before, x, called)
-    _check_tokens(codes, scales, x, called)
+    for tokens in (x, x[..., :1].contiguous()):
+        before, called = tokens.clone(), f"quantize_tokens(x), x {describe(tokens)}"
+        codes, scales = _pair(student.quantize_tokens(tokens), called, tokens)
+        check_unchanged(before, tokens, called)
+        _check_tokens(codes, scales, tokens, called)
 
 
 @pytest.mark.points(1)
 def test_quiet_loud_and_silent_tokens_live_together(student, rng):
     x = torch.randn(7, 64, generator=rng)
     x = x / x.abs().amax(1, keepdim=True) * torch.tensor([1e-30, 1.0, 0.0, 1e37, 1e-3, 0.0, 300.0])[:, None]
-    for what, tokens in (("tokens of size 1e-30 to 1e37 and zero", x), ("float16", x[[1, 2, 4, 6]].half())):
+    for what, tokens in (
+        ("tokens of size 1e-30 to 1e37 and zero", x),
+        ("float16", x[[1, 2, 4, 6]].half()),
+        ("float64", x.double()),
+    ):
         called = f"quantize_tokens(x), {what}"
         codes, scales = _pair(student.quantize_tokens(tokens.clone()), called, tokens)
         _check_tokens(codes, scales, tokens, called)
@@ -70,6 +75,14 @@ def test_products_keep_any_leading_shape(student, rng, lead):
     want = (xq.double() @ wq.double().t()).long()
     think = "Which token went where, and was there room for the sums?"
     assert torch.equal(got.long(), want), explain(called, describe(got), describe(want.int()), think)
+    if len(lead) == 2:  # as attention leaves its tokens
+        called = f"int8_product(xq, wq), xq {tuple(xq.shape)} with strides {(40, 40 * lead[0], 1)}"
+        result = student.int8_product(xq.transpose(0, 1).contiguous().transpose(0, 1), wq)
+        got = check_tensor(result, called, (*lead, 9), torch.int32)
+        assert torch.equal(got.long(), want), explain(called, describe(got), describe(want.int()), think)
+    called = f"int8_product(xq, wq), xq {tuple(xq.shape)}, wq (1, 40)"
+    got = check_tensor(student.int8_product(xq, wq[:1]), called, (*lead, 1), torch.int32)
+    assert torch.equal(got.long(), want[..., :1]), explain(called, describe(got), describe(want[..., :1].int()), think)
 
 
 @pytest.mark.points(2)
@@ -108,11 +121,12 @@ def _check_product(student, x, rng, n, biased, wq=None, think=SCALES):
         wq = torch.randint(-127, 128, (n, k), generator=rng).to(torch.int8)
     w_scales = (torch.rand(n, 1, generator=rng) + 0.1) * 1e-3
     bias = torch.randn(n, generator=rng) * 5 if biased else None
-    before = [x.clone(), wq.clone(), w_scales.clone()]
+    arguments = [x, wq, w_scales] + [bias] * biased
+    before = [argument.clone() for argument in arguments]
     called = f"int8_matmul(x, wq, w_scales, {'bias' if biased else 'None'}), x {describe(x)}"
     result = student.int8_matmul(x, wq, w_scales, bias) if biased else student.int8_matmul(x, wq, w_scales)
     got = check_tensor(result, called, (*lead, n), torch.float32)
-    for old, new in zip(before, (x, wq, w_scales), strict=True):
+    for old, new in zip(before, arguments, strict=True):
         check_unchanged(old, new, called)
     want, allowed = int8_linear_oracle(x, wq, w_scales, bias)
     if x.numel() and 0 < x.abs().max() < 1e-20:
@@ -138,8 +152,7 @@ def _check_tokens(codes, scales, x, called):
     right = oracle.same_scales(scales, want) | ~loud
     if not right.all():
         i = tuple((~right).nonzero()[0])
-        quietest = want[right & loud].min() if (right & loud).any() else 0.0
-        think = oracle.ABSOLUTE if want[~right].max() < quietest else PER_TOKEN
+        think = oracle.what_of_scale(x, scales[i].item(), want[i].item(), PER_TOKEN)
         raise AssertionError(explain(called, f"a scale of {scales[i]:.6g}", f"{want[i]:.6g}: max|token| / 127", think))
     oracle.check_codes(codes, x, torch.where(loud, want, 1.0), 8, called, oracle.ROUNDING, name="x")
 

@@ -6,6 +6,7 @@ import statistics
 import pytest
 import torch
 
+from grader.boundary import Undecided
 from llm.checkpoint import PATH, load_card, load_gpt, save_gpt
 from llm.corpus import held_out_tokens
 from llm.model import GPT, GPTConfig
@@ -15,12 +16,12 @@ from tests.models import check_module
 COMMAND = "python -m exercises.ex09_quantize_script"
 NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
 FIGURES = {
-    "fp32": rf"^fp32:\s*{NUMBER}\s*KB\s*$",
-    "int8": rf"^int8:\s*{NUMBER}\s*KB\s*$",
-    "ratio": rf"^ratio:\s*{NUMBER}\s*x\s*$",
-    "perplexity fp32": rf"^perplexity fp32:\s*{NUMBER}\s*$",
-    "perplexity int8": rf"^perplexity int8:\s*{NUMBER}\s*$",
-    "speedup": rf"^speedup:\s*{NUMBER}\s*x\s*$",
+    "fp32": rf"^\s*fp32:\s*{NUMBER}\s*KB\b",
+    "int8": rf"^\s*int8:\s*{NUMBER}\s*KB\b",
+    "ratio": rf"^\s*ratio:\s*{NUMBER}\s*x\b",
+    "perplexity fp32": rf"^\s*perplexity fp32:\s*{NUMBER}(?!\S)",
+    "perplexity int8": rf"^\s*perplexity int8:\s*{NUMBER}(?!\S)",
+    "speedup": rf"^\s*speedup:\s*{NUMBER}\s*x\b",
 }
 OUT = "a new folder/out"
 TARGETS = 19_999  # that 20,000 tokens have
@@ -32,7 +33,8 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def ran(student):
     """One run with everything at its default, into a folder that is not there yet."""
-    return student.run(["--out", student.files.path(OUT)])
+    with student.threads(1):  # where int8 gains most, and a second process disturbs least
+        return student.run(["--out", student.files.path(OUT)])
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,9 @@ def test_it_writes_two_files_of_the_printed_size(student, figures):
     ratio = figures["fp32"] / figures["int8"]
     think = "Which of the two is divided by which?"
     assert abs(figures["ratio"] / ratio - 1) < 0.01, explain(called, figures["ratio"], ratio, think)
+    some = load_gpt().head.weight[0].detach().numpy().tobytes()
+    there = some in student.files.read(f"{OUT}/model_fp32.pt", 1 << 28)
+    assert there, explain(called, "a model_fp32.pt without the weights of the checkpoint", "the GPT as it was loaded")
 
 
 @pytest.mark.points(2)
@@ -102,7 +107,10 @@ def test_the_figures_are_those_of_the_gpt(ran, figures, measured):
     assert drift or not exact, explain(called, f"perplexity {before} of both models", "that of two different models")
     think = "How much text does a verdict of 1 % need?"
     assert ran.tokens >= TARGETS, explain(
-        called, f"a model that read {ran.tokens:,} tokens", f"{TARGETS:,}, all but the last of 20,000", think
+        called,
+        f"{ran.tokens:,} tokens that both models read",
+        f"at least {TARGETS:,}, all but the last of 20,000",
+        think,
     )
 
 
@@ -111,16 +119,19 @@ def test_the_speedup_is_the_one_we_measure(student, figures, measured):
     gpt, text = load_gpt(), held_out_tokens()
     int8 = check_module(student.load_int8(student.files.path(f"{OUT}/model_int8.pt")), "load_int8(DIR/model_int8.pt)")
     ratios = []
-    for k in range(8):
-        ids = text[None, k * 128 : k * 128 + 128]
-        pair = [student.timed(model, ids)[0] for model in (student.host(gpt), int8)]
-        ratios.append(pair[0] / pair[1])
-    ours = statistics.median(ratios[1:])
+    with student.threads(1):
+        for k in range(12):
+            ids = text[None, k * 128 : k * 128 + 128]
+            pair = [student.timed(model, ids)[0] for model in (student.host(gpt), int8)]
+            ratios.append(pair[0] / pair[1])
+    _, low, ours, high, _ = statistics.quantiles(ratios[1:], n=6)
     measured["speedup in ex09"] = figures["speedup"]
     called = f"{COMMAND} --out DIR"
     think = "fp32 time over int8 time; is the first call left out?"
     # on a shared machine two honest measurements differ, but not by a factor of two and a half
     close = 0.4 < figures["speedup"] / ours < 2.5
+    if not close and high > 1.5 * low:
+        raise Undecided(f"the machine is too busy: the same pair of models takes {low:.2f} to {high:.2f} times as long")
     assert close, explain(called, f"speedup: {figures['speedup']}x", f"about {ours:.2f}x, as measured here", think)
 
 
@@ -173,17 +184,24 @@ def test_a_failure_says_so_and_leaves_nothing_behind(student, ran, small):
     save_gpt(GPT(GPTConfig(vocab_size=64, n_layer=1, n_head=2, n_embd=32)), other)
     taken = _write(files, "taken", b"a file")
     _write(files, "blocked/model_int8.pt/keep", b"someone's")
-    earlier = {name: files.read(f"{OUT}/{name}", 1 << 28) for name in files.names(OUT)}
+    _write(files, "blocked/model_fp32.pt", b"an earlier result")
+
+    def results():
+        places = [f"{OUT}/{name}" for name in files.names(OUT)] + ["blocked/model_fp32.pt"]
+        return {place: files.read(place, 1 << 28) for place in places if place in files.names()}
+
+    earlier = results()
     for what, argv in {
-        "an unknown option": [*quick, "--out", files.path("new"), "--bits-and-pieces", "3"],
         "a checkpoint that is not there": ["--checkpoint", files.path("none.safetensors"), "--out", files.path("new")],
-        "half a checkpoint": ["--checkpoint", cut, "--out", files.path("new")],
+        "half a checkpoint": ["--checkpoint", cut, "--out", files.path("new/deeper")],
         "half a checkpoint, over earlier results": ["--checkpoint", cut, "--out", files.path(OUT)],
-        "a GPT with another vocabulary": ["--checkpoint", other, "--out", files.path("new")],
+        "a GPT with another vocabulary": ["--checkpoint", other, "--out", files.path("new/deeper")],
+        "a GPT with another vocabulary, over earlier results": ["--checkpoint", other, "--out", files.path(OUT)],
         "a file in the place of DIR": [*quick, "--out", taken],
         "a file in DIR's path": [*quick, "--out", f"{taken}/below"],
         "a folder called model_int8.pt": [*quick, "--out", files.path("blocked")],
-        "an OSError while the models are measured": [*quick, "--out", files.path("new")],
+        "an OSError while the models are measured": [*quick, "--out", files.path("new/deeper")],
+        "an OSError while the models are measured, over earlier results": [*quick, "--out", files.path(OUT)],
     }.items():
         called = f"{COMMAND}, {what}"
         before = files.names()
@@ -199,10 +217,7 @@ def test_a_failure_says_so_and_leaves_nothing_behind(student, ran, small):
         assert not left, explain(called, f"left behind: {', '.join(left[:5])}", "nothing new", think)
         lost = sorted(set(before) - set(files.names()))
         assert not lost, explain(called, f"deleted: {', '.join(lost[:5])}", "what was there stays")
-    now = {name: files.read(f"{OUT}/{name}", 1 << 28) for name in files.names(OUT)}
-    assert now == earlier, explain(
-        COMMAND, "earlier results changed by a run that failed", "earlier results as they were"
-    )
+        assert results() == earlier, explain(called, "earlier results changed", "earlier results as they were")
 
 
 def _write(files, name, data):

@@ -74,10 +74,16 @@ def test_every_tensor_that_is_held_is_found_with_its_storage(student_of):
         """
         import torch
         from torch import nn
+        import numpy
+        class Layer(nn.Identity):
+            memory = torch.zeros(60)
         def build():
             hidden = torch.zeros(1000)
-            layer = nn.Identity()
+            layer = Layer()
+            layer.array = numpy.zeros(50, dtype=numpy.float32)
+            layer.array_view = layer.array[:2]
             layer.register_buffer("codes", torch.zeros(10, dtype=torch.int8))
+            layer.codes.more = torch.zeros(70)
             layer.list = [{"a": (torch.zeros(20),)}]
             layer.closure = lambda: hidden
             layer.view = torch.zeros(300)[:2]
@@ -85,6 +91,7 @@ def test_every_tensor_that_is_held_is_found_with_its_storage(student_of):
         """
     )
     held = {t.shape: t for t in face.build().held_tensors()}
+    assert held[(50,)].dtype == torch.float32 and held[(60,)].where == "['memory']" and (70,) in held
     assert [held[shape].where for shape in ((1000,), (10,), (20,))] == ["closure[0]", "codes", "list[0]['a'][0]"]
     assert {(1000,), (10,), (20,), (2,)} <= set(held)
     assert held[(2,)].nbytes == 1200
@@ -113,16 +120,16 @@ def test_a_script_is_seen_to_read_tokens(student_of):
         import torch
         from llm.model import GPT, GPTConfig
         def main(argv):
-            for calls in (1, 3):
+            for calls in (1, 3, 2):
                 gpt = GPT(GPTConfig(vocab_size=8, n_layer=1, n_head=1, n_embd=8, block_size=16))
-                for k in range(calls):
-                    gpt(torch.full((2, 5), k))
+                for k in range(calls):  # text 2 has one reader only
+                    gpt(torch.tensor([[k, 1, 1], [k, 2, 2]]))
                     gpt.forward(torch.full((1, 7), k))
-                    gpt(torch.full((2, 5), k))
+                    gpt(torch.tensor([[k, 2, 2]]))
         """
     )
     forward = GPT.forward
-    assert face.run([]).tokens == 3 * (10 + 7)
+    assert face.run([]).tokens == 2 * (3 + 3 + 7)
     with pytest.raises(OSError, match="the disk is full"):
         face.run([], breaks="the disk is full")
     assert GPT.forward is forward
@@ -157,3 +164,21 @@ def test_bad_input_that_was_accepted_is_listed_and_the_first_is_the_last_call(st
     assert str(caught.value).endswith("also      g(0)\nalso      g(1)")
     assert face.location()[1] == 1
     check_value_errors({"f(1)": calls["f(1)"]})
+
+
+def test_a_stream_that_an_import_kept_is_heard(student_of):
+    face = student_of(
+        """
+        import logging, sys
+        log = logging.getLogger("kata")
+        log.addHandler(logging.StreamHandler())
+        def say(words, file=sys.stdout):
+            print(words, file=file)
+        def main(argv):
+            say(f"said {argv[0]}")
+            log.warning("logged")
+        """
+    )
+    for k in ("1", "2"):
+        ran = face.run([k])
+        assert (ran.stdout, ran.stderr) == (f"said {k}\n", "logged\n")
