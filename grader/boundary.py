@@ -269,7 +269,8 @@ class Student:
         breaks: raise OSError with this message as soon as a GPT is called, in the middle of the work
         """
         main, out, err = self._contract("main"), io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _watched(breaks) as readers:
+        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with streams[0], streams[1], loader.own_logging(), _watched(breaks) as readers:
             try:
                 code = main([str(argument) for argument in argv])
             except SystemExit as stop:

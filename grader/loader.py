@@ -8,12 +8,15 @@ import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
+import logging
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 PACKAGE = "exercises"
+_log_handlers: list[logging.Handler] = []  # that the submission added while it was imported
 
 
 class Problem(Exception):
@@ -68,7 +71,8 @@ def load(submission: Path, name: str) -> ModuleType:
         raise Problem("not started", f"there is no {name}.py in {submission}")
     _install(submission)
     try:
-        with contextlib.redirect_stdout(_Stream("stdout")), contextlib.redirect_stderr(_Stream("stderr")):
+        streams = contextlib.redirect_stdout(_Stream("stdout")), contextlib.redirect_stderr(_Stream("stderr"))
+        with streams[0], streams[1], own_logging(keep=True):
             return importlib.import_module(f"{PACKAGE}.{name}")
     except SyntaxError as error:
         raise Problem("import", _syntax_error(error), Path(error.filename or file), error.lineno) from None
@@ -83,6 +87,23 @@ def load(submission: Path, name: str) -> ModuleType:
         what = f"{type(error).__name__}: {error}".rstrip(": ")
         message = f"importing {name}.py raised an error\n{where}{what}"
         raise Problem("import", message, Path(frame.filename) if frame else file, frame and frame.lineno) from None
+
+
+@contextlib.contextmanager
+def own_logging(keep: bool = False) -> Iterator[None]:
+    """While this lasts, logging has only the handlers that the submission added while it was imported.
+
+    pytest's handlers would make logging.basicConfig do nothing.
+    keep: what is added meanwhile stays for later
+    """
+    root = logging.getLogger()
+    before, root.handlers = root.handlers, list(_log_handlers)
+    try:
+        yield
+    finally:
+        if keep:
+            _log_handlers[:] = root.handlers
+        root.handlers = before
 
 
 def frames(error: BaseException, folder: Path) -> list[traceback.FrameSummary]:
@@ -104,6 +125,7 @@ def _install(submission: Path) -> None:
     for module in [m for m in sys.modules if m == PACKAGE or m.startswith(PACKAGE + ".")]:
         del sys.modules[module]
     sys.meta_path.insert(0, _Finder(submission))
+    _log_handlers.clear()
 
 
 def _syntax_error(error: SyntaxError) -> str:

@@ -86,15 +86,15 @@ def test_every_tensor_that_is_held_is_found_with_its_storage(student_of):
             layer.codes.more = torch.zeros(70)
             layer.list = [{"a": (torch.zeros(20),)}]
             layer.closure = lambda: hidden
-            layer.view = torch.zeros(300)[:2]
+            layer.view = torch.zeros(300)[:4]
             return layer
         """
     )
     held = {t.shape: t for t in face.build().held_tensors()}
     assert held[(50,)].dtype == torch.float32 and held[(60,)].where == "['memory']" and (70,) in held
     assert [held[shape].where for shape in ((1000,), (10,), (20,))] == ["closure[0]", "codes", "list[0]['a'][0]"]
-    assert {(1000,), (10,), (20,), (2,)} <= set(held)
-    assert held[(2,)].nbytes == 1200
+    assert {(1000,), (10,), (20,), (4,)} <= set(held)
+    assert held[(4,)].nbytes == 1200
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,7 @@ def test_a_stream_that_an_import_kept_is_heard(student_of):
         import logging, sys
         log = logging.getLogger("kata")
         log.addHandler(logging.StreamHandler())
+        log.propagate = False
         def say(words, file=sys.stdout):
             print(words, file=file)
         def main(argv):
@@ -182,3 +183,15 @@ def test_a_stream_that_an_import_kept_is_heard(student_of):
     for k in ("1", "2"):
         ran = face.run([k])
         assert (ran.stdout, ran.stderr) == (f"said {k}\n", "logged\n")
+
+
+@pytest.mark.parametrize("where", ["in the import", "in main"])
+def test_logging_that_a_script_sets_up_is_heard(student_of, where):
+    setup = "logging.basicConfig(format='%(message)s')"
+    above, below = (setup, "pass") if where == "in the import" else ("", setup)
+    face = student_of(
+        f"import logging\n{above}\ndef main(argv):\n    {below}\n    logging.error('failed')\n    return 2"
+    )
+    for _ in range(2):
+        ran = face.run([])
+        assert (ran.code, ran.stderr) == (2, "failed\n")
