@@ -1,6 +1,7 @@
 """ex08: honest clocks, PyTorch's own int8, and a GPT that is twice as fast, timed by the grader."""
 
 import math
+import os
 import statistics
 
 import pytest
@@ -113,7 +114,8 @@ def test_fast_int8_really_is_int8(student, gpt, measured):
     ids = held_out_tokens()[None, :TOKENS]
     before, settings = {name: t.clone() for name, t in gpt.state_dict().items()}, student.settings()
     called = "fast_int8(gpt)"
-    with student.threads(1), student.engine(_other_engine()):  # not the defaults: what was set has to come back
+    unusual = (os.cpu_count() or 1) + 1  # neither one nor all: what was set has to come back, whatever it is
+    with student.threads(unusual), student.engine(_other_engine()):
         as_set = student.settings()
         int8 = check_module(student.fast_int8(gpt), called)
         check_settings(student, as_set, called)

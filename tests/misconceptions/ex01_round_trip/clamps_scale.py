@@ -1,0 +1,33 @@
+"""Never lets the scale fall below 1e-8. How small may weights be?"""
+
+# caught by: test_sign_size_and_repetition_change_nothing
+
+import torch
+
+
+def symmetric_scale(w, bits=8):
+    check(w, bits)
+    largest = w.float().abs().max()
+    return (largest / (2 ** (bits - 1) - 1)).clamp(min=1e-8)
+
+
+def quantize(w, scale, bits=8):
+    check(w, bits)
+    qmax = 2 ** (bits - 1) - 1
+    return torch.round(w.float() / scale).clamp(-qmax, qmax).to(torch.int8)
+
+
+def dequantize(q, scale):
+    return q.float() * scale
+
+
+def round_trip(w, bits=8):
+    scale = symmetric_scale(w, bits)
+    return dequantize(quantize(w, scale, bits), scale)
+
+
+def check(w, bits):
+    if not 2 <= bits <= 8:
+        raise ValueError("bits must be 2 to 8")
+    if w.numel() == 0 or not torch.isfinite(w).all():
+        raise ValueError("w is empty or not finite")

@@ -1,0 +1,33 @@
+"""Rounds to three decimals and calls it a round trip. Which values can a code stand for?"""
+
+# caught by: test_error_is_at_most_half_a_step
+
+import torch
+
+
+def symmetric_scale(w, bits=8):
+    check(w, bits)
+    largest = w.float().abs().max()
+    return torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)
+
+
+def quantize(w, scale, bits=8):
+    check(w, bits)
+    qmax = 2 ** (bits - 1) - 1
+    return torch.round(w.float() / scale).clamp(-qmax, qmax).to(torch.int8)
+
+
+def dequantize(q, scale):
+    return q.float() * scale
+
+
+def round_trip(w, bits=8):
+    scale = symmetric_scale(w, bits)
+    return torch.clamp(w.float(), -127 * scale, 127 * scale)
+
+
+def check(w, bits):
+    if not 2 <= bits <= 8:
+        raise ValueError("bits must be 2 to 8")
+    if w.numel() == 0 or not torch.isfinite(w).all():
+        raise ValueError("w is empty or not finite")

@@ -1,0 +1,34 @@
+"""Guards against zero with a tiny minimum, in the precision that the weights came in. Which is the smallest number of
+half precision?"""
+
+# caught by: test_any_tensor_of_finite_numbers_will_do
+
+import torch
+
+
+def symmetric_scale(w, bits=8):
+    check(w, bits)
+    largest = w.abs().max().clamp(min=1e-37).float()
+    return largest / (2 ** (bits - 1) - 1)
+
+
+def quantize(w, scale, bits=8):
+    check(w, bits)
+    qmax = 2 ** (bits - 1) - 1
+    return torch.round(w.float() / scale).clamp(-qmax, qmax).to(torch.int8)
+
+
+def dequantize(q, scale):
+    return q.float() * scale
+
+
+def round_trip(w, bits=8):
+    scale = symmetric_scale(w, bits)
+    return dequantize(quantize(w, scale, bits), scale)
+
+
+def check(w, bits):
+    if not 2 <= bits <= 8:
+        raise ValueError("bits must be 2 to 8")
+    if w.numel() == 0 or not torch.isfinite(w).all():
+        raise ValueError("w is empty or not finite")

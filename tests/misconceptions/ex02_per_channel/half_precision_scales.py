@@ -1,0 +1,23 @@
+"""Computes in the precision that the weights came in. How many digits has half precision?"""
+
+# caught by: test_zero_rows_bad_input_and_your_copy_of_w
+
+import torch
+
+from .ex01_round_trip import quantize, symmetric_scale
+
+
+def channel_scales(w, bits=8, axis=0):
+    symmetric_scale(w, bits)  # for its checks
+    others = [d for d in range(w.ndim) if d != axis % w.ndim]
+    largest = w.abs().amax(dim=others, keepdim=True) if others else w.abs()
+    return torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0).float()
+
+
+def quantize_per_channel(w, bits=8, axis=0):
+    scales = channel_scales(w, bits, axis)
+    return quantize(w, scales, bits), scales
+
+
+def dequantize_per_channel(q, scales):
+    return q.float() * scales

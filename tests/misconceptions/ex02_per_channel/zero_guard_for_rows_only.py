@@ -1,0 +1,26 @@
+"""Gives a scale of 1 to every row of zeros. What is a channel when axis is not 0?"""
+
+# caught by: test_zero_rows_bad_input_and_your_copy_of_w
+
+import torch
+
+from .ex01_round_trip import quantize, symmetric_scale
+
+
+def channel_scales(w, bits=8, axis=0):
+    symmetric_scale(w, bits)  # for its checks
+    others = [d for d in range(w.ndim) if d != axis % w.ndim]
+    largest = w.float().abs().amax(dim=others, keepdim=True) if others else w.float().abs()
+    scales = largest / (2 ** (bits - 1) - 1)
+    if axis == 0:
+        scales[scales == 0] = 1.0
+    return scales
+
+
+def quantize_per_channel(w, bits=8, axis=0):
+    scales = channel_scales(w, bits, axis)
+    return quantize(w, scales, bits), scales
+
+
+def dequantize_per_channel(q, scales):
+    return q.float() * scales

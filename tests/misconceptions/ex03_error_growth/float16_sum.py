@@ -1,0 +1,20 @@
+"""Multiplies in half precision. How large may an error be?"""
+
+# caught by: test_half_precision_and_zero_weights
+
+import math
+
+from .ex01_round_trip import round_trip
+
+
+def output_error(w, x, bits=8):
+    error = ((round_trip(w, bits) - w.float()).half() @ x.half()).float()
+    return error.square().mean().sqrt()
+
+
+def typical_error(n, scale, x_rms):
+    return scale / math.sqrt(12) * math.sqrt(n) * x_rms
+
+
+def worst_case_error(n, scale, x_max):
+    return n * scale / 2 * x_max

@@ -1,0 +1,20 @@
+"""Takes the norm of the errors. What happens to it with more rows?"""
+
+# caught by: test_the_error_is_the_root_mean_square_over_rows
+
+import math
+
+from .ex01_round_trip import round_trip
+
+
+def output_error(w, x, bits=8):
+    error = (round_trip(w, bits) - w.float()) @ x.float()
+    return error.norm()
+
+
+def typical_error(n, scale, x_rms):
+    return scale / math.sqrt(12) * math.sqrt(n) * x_rms
+
+
+def worst_case_error(n, scale, x_max):
+    return n * scale / 2 * x_max

@@ -1,0 +1,20 @@
+"""Lets worst cases add up like the root of n. Which signs has the worst case?"""
+
+# caught by: test_the_worst_case_adds_up_like_n
+
+import math
+
+from .ex01_round_trip import round_trip
+
+
+def output_error(w, x, bits=8):
+    error = (round_trip(w, bits) - w.float()) @ x.float()
+    return error.square().mean().sqrt()
+
+
+def typical_error(n, scale, x_rms):
+    return scale / math.sqrt(12) * math.sqrt(n) * x_rms
+
+
+def worst_case_error(n, scale, x_max):
+    return math.sqrt(n) * scale / 2 * x_max

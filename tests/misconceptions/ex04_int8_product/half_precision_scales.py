@@ -1,0 +1,22 @@
+"""Computes scales in the precision that the tokens came in. How many digits has half precision?"""
+
+# caught by: test_quiet_loud_and_silent_tokens_live_together
+
+import torch
+
+
+def quantize_tokens(x):
+    largest = x.abs().amax(dim=-1, keepdim=True)
+    scales = torch.where(largest > 0, largest / 127, 1.0)
+    scales = scales.float()
+    return torch.round(x / scales).clamp(-127, 127).to(torch.int8), scales
+
+
+def int8_product(xq, wq):
+    return (xq.double() @ wq.double().t()).to(torch.int32)
+
+
+def int8_matmul(x, wq, w_scales, bias=None):
+    xq, x_scales = quantize_tokens(x)
+    y = int8_product(xq, wq).float() * x_scales * w_scales.flatten()
+    return y if bias is None else y + bias

@@ -1,0 +1,28 @@
+"""Ends with model.train(). In which mode was it before?"""
+
+# caught by: test_every_part_gets_its_mode_back
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+
+def perplexity(model, tokens, context):
+    if len(tokens) < 2:
+        raise ValueError("at least 2 tokens are needed")
+    modes = [(module, module.training) for module in model.modules()]
+    inputs, targets = tokens[:-1], tokens[1:]
+    nats = 0.0
+    try:
+        model.eval()
+        with torch.no_grad():
+            for x, y in zip(inputs.split(context), targets.split(context)):
+                nats += F.cross_entropy(model(x[None])[0], y, reduction="sum").item()
+    finally:
+        model.train()
+    return math.exp(nats / len(targets))
+
+
+def drift(before, after):
+    return after / before - 1

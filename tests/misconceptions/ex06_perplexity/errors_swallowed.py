@@ -1,0 +1,31 @@
+"""Returns NaN when the model raises. Who learns of the error?"""
+
+# caught by: test_every_part_gets_its_mode_back
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+
+def perplexity(model, tokens, context):
+    if len(tokens) < 2:
+        raise ValueError("at least 2 tokens are needed")
+    modes = [(module, module.training) for module in model.modules()]
+    inputs, targets = tokens[:-1], tokens[1:]
+    nats = 0.0
+    try:
+        model.eval()
+        with torch.no_grad():
+            for x, y in zip(inputs.split(context), targets.split(context)):
+                nats += F.cross_entropy(model(x[None])[0], y, reduction="sum").item()
+    except RuntimeError:
+        return float("nan")
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return math.exp(nats / len(targets))
+
+
+def drift(before, after):
+    return after / before - 1

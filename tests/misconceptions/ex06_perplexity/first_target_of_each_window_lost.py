@@ -1,0 +1,34 @@
+"""Shifts targets within each window. What predicts the first token of the next window?"""
+
+# caught by: test_every_target_counts_once
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+
+def perplexity(model, tokens, context):
+    if len(tokens) < 2:
+        raise ValueError("at least 2 tokens are needed")
+    modes = [(module, module.training) for module in model.modules()]
+    inputs, targets = tokens[:-1], tokens[1:]
+    nats = 0.0
+    try:
+        model.eval()
+        with torch.no_grad():
+            count = 0
+            for w in tokens.split(context):
+                if len(w) < 2:
+                    continue
+                x, y = w[:-1], w[1:]
+                count += len(y)
+                nats += F.cross_entropy(model(x[None])[0], y, reduction="sum").item()
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return math.exp(nats / count)
+
+
+def drift(before, after):
+    return after / before - 1

@@ -1,0 +1,30 @@
+"""Restores the mode of the model and of its direct children. What about the parts of a part?"""
+
+# caught by: test_every_part_gets_its_mode_back
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+
+def perplexity(model, tokens, context):
+    if len(tokens) < 2:
+        raise ValueError("at least 2 tokens are needed")
+    mode, modes = model.training, {name: child.training for name, child in model.named_children()}
+    inputs, targets = tokens[:-1], tokens[1:]
+    nats = 0.0
+    try:
+        model.eval()
+        with torch.no_grad():
+            for x, y in zip(inputs.split(context), targets.split(context)):
+                nats += F.cross_entropy(model(x[None])[0], y, reduction="sum").item()
+    finally:
+        model.train(mode)
+        for name, child in model.named_children():
+            child.train(modes[name])
+    return math.exp(nats / len(targets))
+
+
+def drift(before, after):
+    return after / before - 1

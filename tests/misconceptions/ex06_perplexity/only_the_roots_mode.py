@@ -1,0 +1,28 @@
+"""Restores one flag with model.train(mode). Is one flag enough for all parts?"""
+
+# caught by: test_every_part_gets_its_mode_back
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+
+def perplexity(model, tokens, context):
+    if len(tokens) < 2:
+        raise ValueError("at least 2 tokens are needed")
+    mode = model.training
+    inputs, targets = tokens[:-1], tokens[1:]
+    nats = 0.0
+    try:
+        model.eval()
+        with torch.no_grad():
+            for x, y in zip(inputs.split(context), targets.split(context)):
+                nats += F.cross_entropy(model(x[None])[0], y, reduction="sum").item()
+    finally:
+        model.train(mode)
+    return math.exp(nats / len(targets))
+
+
+def drift(before, after):
+    return after / before - 1
