@@ -23,7 +23,7 @@ FIGURES = {
     "perplexity int8": rf"^\s*perplexity int8:\s*{NUMBER}(?!\S)",
     "speedup": rf"^\s*speedup:\s*{NUMBER}\s*x\b",
 }
-OUT = "a new folder/out"
+OUT, SMALL_OUT = "a new folder/out", "another/out"
 TARGETS = 19_999  # that 20,000 tokens have
 FULL = "no space left on device"
 
@@ -48,6 +48,12 @@ def small(student, seed):
     path = student.files.path("small.safetensors")
     save_gpt(gpt, path)
     return gpt, path
+
+
+@pytest.fixture(scope="module")
+def ran_small(student, small):
+    """One run on the small checkpoint."""
+    return student.run(["--checkpoint", small[1], "--out", student.files.path(SMALL_OUT)])
 
 
 @pytest.fixture(scope="module")
@@ -159,15 +165,14 @@ def test_a_new_process_loads_the_same_model(student, ran):
 
 
 @pytest.mark.points(1)
-def test_a_checkpoint_of_another_shape_will_do(student, small):
-    gpt, checkpoint = small
+def test_a_checkpoint_of_another_shape_will_do(student, small, ran_small):
+    gpt = small[0]
     called = f"{COMMAND} --checkpoint P, {gpt.config.n_layer} layers of width {gpt.config.n_embd}"
-    result = student.run(["--checkpoint", checkpoint, "--out", student.files.path("small")])
-    assert result.code == 0, explain(called, f"exit code {result.code}; {result.stderr[-300:]}", "0")
+    assert ran_small.code == 0, explain(called, f"exit code {ran_small.code}; {ran_small.stderr[-300:]}", "0")
     ids = held_out_tokens()[None, 300:380]
     with torch.no_grad():
         want = gpt(ids)
-    path = student.files.path("small/model_int8.pt")
+    path = student.files.path(f"{SMALL_OUT}/model_int8.pt")
     called = "load_int8(DIR/model_int8.pt)(ids), the same"
     got = check_tensor(check_module(student.load_int8(path), called)(ids), called, want.shape, torch.float32)
     error = ((got - want).norm() / want.norm()).item()
@@ -176,7 +181,7 @@ def test_a_checkpoint_of_another_shape_will_do(student, small):
 
 
 @pytest.mark.points(2)
-def test_a_failure_says_so_and_leaves_nothing_behind(student, ran, small):
+def test_a_failure_says_so_and_leaves_nothing_behind(student, small, ran_small):
     files, quick = student.files, ["--checkpoint", small[1]]
     good = PATH.read_bytes()
     cut = _write(files, "cut.safetensors", good[: len(good) // 2])
@@ -184,11 +189,11 @@ def test_a_failure_says_so_and_leaves_nothing_behind(student, ran, small):
     save_gpt(GPT(GPTConfig(vocab_size=64, n_layer=1, n_head=2, n_embd=32)), other)
     taken = _write(files, "taken", b"a file")
     _write(files, "blocked/model_int8.pt/keep", b"someone's")
-    earlier = {name: files.read(f"{OUT}/{name}", 1 << 28) for name in files.names(OUT)}
+    earlier = {name: files.read(f"{SMALL_OUT}/{name}", 1 << 28) for name in files.names(SMALL_OUT)}
     for what, argv in {
         "a checkpoint that is not there": ["--checkpoint", files.path("none.safetensors"), "--out", files.path("new")],
         "half a checkpoint": ["--checkpoint", cut, "--out", files.path("new/deeper")],
-        "half a checkpoint, over earlier results": ["--checkpoint", cut, "--out", files.path(OUT)],
+        "half a checkpoint, over earlier results": ["--checkpoint", cut, "--out", files.path(SMALL_OUT)],
         "a GPT with another vocabulary": ["--checkpoint", other, "--out", files.path("new/deeper")],
         "a file in the place of DIR": [*quick, "--out", taken],
         "a file in DIR's path": [*quick, "--out", f"{taken}/below"],
@@ -209,7 +214,7 @@ def test_a_failure_says_so_and_leaves_nothing_behind(student, ran, small):
         assert not left, explain(called, f"left behind: {', '.join(left[:5])}", "nothing new", think)
         lost = sorted(set(before) - set(files.names()))
         assert not lost, explain(called, f"deleted: {', '.join(lost[:5])}", "what was there stays")
-    now = {name: files.read(f"{OUT}/{name}", 1 << 28) for name in files.names(OUT)}
+    now = {name: files.read(f"{SMALL_OUT}/{name}", 1 << 28) for name in files.names(SMALL_OUT)}
     assert now == earlier, explain(
         COMMAND, "earlier results changed by a run that failed", "earlier results as they were"
     )

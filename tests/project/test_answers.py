@@ -21,7 +21,7 @@ def answers(folder: Path, name: str) -> list[Path]:
 
 
 def processes(name: str) -> int:
-    return 1 if EXERCISES[name].timed else 2  # nothing else may run beside a suite that measures speed
+    return 1 if name.startswith("ex08") else 2  # nothing else may run beside the suite that judges speed
 
 
 @EVERY
