@@ -7,14 +7,12 @@ values, never an object that could judge itself. A second door, to a process tha
 
 import contextlib
 import functools
-import gc
 import io
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-import types
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,19 +20,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
 
-from grader import loader
-from llm.model import GPT, GPTConfig
+from grader import loader, reach
+from grader.values import Packed, copy_module, pack, pack_tensor, refuse, unpack
+from llm.model import GPT
 
 HANDLE_METHODS = ("append", "read", "nbytes", "eval", "train")  # what a handle offers besides the fixed face
 TEXT_LIMIT = 200_000  # characters kept of what a script prints
 SHORT = 40  # characters shown of an argument
-REGISTERED = ("_parameters", "_buffers", "_modules")  # where an nn.Module keeps what it was given by name
 QUIET = ((DeprecationWarning, ""), (UserWarning, "torch.quantize_per_"))  # PyTorch's affairs, and no learner's
 
 
@@ -71,17 +67,6 @@ class Ran:
     tokens: int
 
 
-@dataclass(frozen=True)
-class Held:
-    """A tensor somewhere in a student's object. Tensors of one `storage` share their memory, `nbytes` in all."""
-
-    where: str
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    storage: int
-    nbytes: int
-
-
 class Files:
     """A scratch folder that both sides see; reads are bounded."""
 
@@ -102,96 +87,6 @@ class Files:
     def read(self, name: str, limit: int = 1 << 20) -> bytes:
         with (self._folder / name).open("rb") as file:
             return file.read(limit)
-
-
-# ---- values: what may cross ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Packed:
-    """A tensor as bytes: dtype, shape, strides, and the stretch of storage they reach over."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    data: Tensor  # (bytes,) uint8
-
-
-def pack(value: Any, other: Callable[[Any], Any]) -> Any:
-    """value with every tensor turned into bytes; anything that is no plain value goes through `other`."""
-    if isinstance(value, Tensor):
-        return _pack_tensor(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, torch.dtype | GPTConfig):
-        return value
-    for plain in (bool, int, float, str, bytes):
-        if isinstance(value, plain):
-            return plain(value)  # a subclass stays behind
-    if isinstance(value, dict):
-        return {pack(k, other): pack(v, other) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(pack(v, other) for v in value) if type(value) in (list, tuple) else tuple(value)
-    return other(value)
-
-
-def unpack(value: Any) -> Any:
-    if isinstance(value, Packed):
-        tensor = torch.empty(0, dtype=value.dtype)
-        return tensor.set_(value.data.clone().untyped_storage(), 0, value.shape, value.stride)
-    if isinstance(value, _Quantized):
-        return value.rebuild()
-    if isinstance(value, dict):
-        return {unpack(k): unpack(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(unpack(v) for v in value)
-    return value
-
-
-def _pack_tensor(tensor: Tensor) -> "Packed | _Quantized":
-    with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
-        tensor = tensor.detach()
-        if tensor.is_quantized:
-            return _Quantized.of(tensor)
-        if tensor.is_sparse or tensor.layout is not torch.strided or tensor.device.type != "cpu":
-            tensor = tensor.cpu().to_dense()
-        tensor = tensor.resolve_conj().resolve_neg()
-        extent = (
-            0
-            if tensor.numel() == 0
-            else 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-        )
-        flat = torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
-        return Packed(tensor.dtype, tuple(tensor.shape), tensor.stride(), flat.clone().view(torch.uint8))
-
-
-@dataclass(frozen=True)
-class _Quantized:
-    """One of PyTorch's own quantized tensors, as found in the state dict of a dynamically quantized model."""
-
-    codes: Packed
-    scales: Packed
-    zero_points: Packed
-    axis: int | None
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> "_Quantized":
-        if tensor.qscheme() in (torch.per_channel_affine, torch.per_channel_symmetric):
-            scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
-            axis = tensor.q_per_channel_axis()
-        else:
-            scales, zeros, axis = torch.tensor(tensor.q_scale()), torch.tensor(tensor.q_zero_point()), None
-        return cls(*map(_pack_tensor, (tensor.int_repr(), scales, zeros)), axis, tensor.dtype)
-
-    def rebuild(self) -> Tensor:
-        codes, scales, zeros = unpack(self.codes), unpack(self.scales), unpack(self.zero_points)
-        if self.axis is None:
-            return torch._make_per_tensor_quantized_tensor(codes, float(scales), int(zeros))
-        return torch._make_per_channel_quantized_tensor(codes, scales, zeros, self.axis)
-
-
-# ---- the local door --------------------------------------------------------------------------------------------------
 
 
 class Student:
@@ -253,15 +148,9 @@ class Student:
         finally:
             torch.set_num_threads(before)
 
-    @contextlib.contextmanager
-    def engine(self, name: str) -> Iterator[None]:
+    def engine(self, name: str) -> contextlib.AbstractContextManager[None]:
         """While this lasts, torch.backends.quantized.engine is this one where the student's code runs."""
-        before = torch.backends.quantized.engine
-        torch.backends.quantized.engine = name
-        try:
-            yield
-        finally:
-            torch.backends.quantized.engine = before
+        return quantized_engine(name)
 
     def run(self, argv: list[str], breaks: str = "") -> Ran:
         """The exercise's main(argv), its exit code and what it printed.
@@ -289,7 +178,7 @@ class Student:
         raises: AssertionError with the end of the process's stderr where it failed
         """
         self._contract(function)
-        values = pack((args, then), _refuse)
+        values = pack((args, then), refuse)
         with tempfile.TemporaryDirectory() as folder:
             job, answer = Path(folder, "job"), Path(folder, "answer")
             torch.save((str(self._submission), self._exercise, function, unpack(values)), job)
@@ -340,11 +229,11 @@ class Student:
             return value._object
         if isinstance(value, nn.Module):
             if id(value) not in self._copies:
-                self._copies[id(value)] = (value, _copy_module(value))
+                self._copies[id(value)] = (value, copy_module(value))
             return self._copies[id(value)][1]
         if callable(value):
-            return lambda *args: unpack(pack(value(*unpack(pack(args, _refuse))), _refuse))
-        return _refuse(value)
+            return lambda *args: unpack(pack(value(*unpack(pack(args, refuse))), refuse))
+        return refuse(value)
 
     def _receive(self, value: Any) -> "Handle":
         return Handle(self, value)
@@ -352,7 +241,7 @@ class Student:
     def _write_back(self, packed: Any, theirs: Any, ours: Any) -> None:
         """Changes that the student made to tensor arguments show up in the suite's tensors, as they would locally."""
         if isinstance(packed, Packed):
-            now = _pack_tensor(theirs)
+            now = pack_tensor(theirs)
             if (now.dtype, now.shape) != (packed.dtype, packed.shape) or not torch.equal(now.data, packed.data):
                 with torch.no_grad():
                     ours.resize_(now.shape).copy_(unpack(now))
@@ -407,68 +296,20 @@ class Handle:
     def state_dict(self) -> dict[str, Any]:
         return self._door._call(lambda: dict(self._object.state_dict()), "state_dict", (), {})
 
-    def held_tensors(self) -> list[Held]:
-        """Every tensor that can be reached from the object, registered or not; two names of the same one count once."""
-        found, seen, pending = {}, set(), [("", self._object)]
-        while pending:
-            where, value = pending.pop()
-            if id(value) in seen or isinstance(value, types.ModuleType | types.FrameType) or _is_foreign(value):
-                continue
-            seen.add(id(value))
-            if isinstance(value, Tensor | np.ndarray):
-                held = _held(value, where)
-                found[held.storage, held.dtype, held.shape] = held
-                pending.append((where, getattr(value, "__dict__", None)))
-            elif isinstance(value, types.FunctionType):  # what it closes over, not the module it was written in
-                pending += [(where, part) for part in (value.__closure__, value.__defaults__, value.__kwdefaults__)]
-            else:
-                pending += [(where, part) for part in gc.get_referents(value)]
-                pending += _named_parts(value, where)  # taken up first, so that names are found before the bare objects
-        return list(found.values())
+    def held_tensors(self) -> list[reach.Held]:
+        """Every tensor that can be reached from the object, registered or not."""
+        return reach.held_tensors(self._object)
 
 
-def _named_parts(value: Any, where: str) -> list[tuple[str, Any]]:
-    """What value consists of, each with where it is: `blocks.0.keep[1]`."""
-    if isinstance(value, nn.Module):
-        registered = [(name, part) for kind in REGISTERED for name, part in vars(value).get(kind, {}).items()]
-        others = [(name, part) for name, part in vars(value).items() if name not in REGISTERED]
-        return [(f"{where}.{name}".removeprefix("."), part) for name, part in others + registered]
-    if isinstance(value, dict):
-        return [(f"{where}[{key!r}]", part) for key, part in value.items() if isinstance(key, str | int)]
-    if isinstance(value, list | tuple):
-        return [(f"{where}[{k}]", part) for k, part in enumerate(value)]
-    return []
-
-
-def _is_foreign(value: Any) -> bool:
-    """Whether value is a class that is not the student's own: only those keep a student's tensors."""
-    return isinstance(value, type) and not str(getattr(value, "__module__", "")).startswith(f"{loader.PACKAGE}.")
-
-
-def _held(tensor: Tensor | np.ndarray, where: str) -> Held:
-    if isinstance(tensor, np.ndarray):
-        whole = tensor
-        while isinstance(whole.base, np.ndarray):
-            whole = whole.base
-        dtype = getattr(torch, tensor.dtype.name, torch.uint8)
-        return Held(where, dtype, tensor.shape, whole.ctypes.data, whole.nbytes)
-    if isinstance(tensor, UninitializedTensorMixin):  # of a lazy module, before its first call
-        return Held(where, tensor.dtype, (), -id(tensor), 0)
+@contextlib.contextmanager
+def quantized_engine(name: str) -> Iterator[None]:
+    """While this lasts, PyTorch packs quantized weights for this engine's kernels."""
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = name
     try:
-        storage, nbytes = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
-    except (RuntimeError, NotImplementedError):  # a layout without a storage, such as oneDNN's
-        storage, nbytes = -id(tensor), tensor.numel() * tensor.element_size()
-    return Held(where, tensor.dtype, tuple(tensor.shape), storage, nbytes)
-
-
-def _copy_module(module: nn.Module) -> nn.Module:
-    """A deep copy by way of bytes: shared parameters stay shared, nothing refers back to the original."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.save(module, buffer)
-        buffer.seek(0)
-        return torch.load(buffer, weights_only=False)  # bytes that this very function wrote
+        yield
+    finally:
+        torch.backends.quantized.engine = before
 
 
 @contextlib.contextmanager
@@ -498,7 +339,3 @@ def _in_words(value: Any) -> str:
     if callable(value):
         return "a callable"
     return text if len(text := repr(value)) <= SHORT else f"{text[:SHORT]}..."
-
-
-def _refuse(value: Any) -> Any:
-    raise TypeError(f"a {type(value).__name__} cannot cross the boundary")

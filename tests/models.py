@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from grader.boundary import quantized_engine
 from tests.messages import explain
 
 INT8 = (torch.int8, torch.uint8, torch.qint8, torch.quint8)
@@ -73,11 +74,6 @@ def check_int8_weights(layer: Any, model: nn.Module, called: str) -> None:
 
 def torch_dynamic(model: nn.Module, engine: str | None = None) -> nn.Module:
     """PyTorch's quantize_dynamic with one of its engines, whose setting is put back."""
-    before = torch.backends.quantized.engine
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quantized_engine(engine or torch.backends.quantized.engine):
         warnings.simplefilter("ignore")
-        try:
-            torch.backends.quantized.engine = engine or before
-            return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
-        finally:
-            torch.backends.quantized.engine = before
+        return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)

@@ -12,6 +12,7 @@ from tests.messages import at, explain
 ROUNDING = "Rounding to nearest, cutting the fraction off and rounding down agree only on whole numbers."
 PRECISION = "In which precision do you compute?"
 ABSOLUTE = "Does something absolute, such as + 1e-8 or clamp(min=1e-5), hide in there?"
+ZEROS = "What is 0 / 0, and who else does it spoil?"
 HALF_STEP = 1 + 2**-14  # the slack on s/2 that float32 arithmetic may take
 NEAR_TIE = 1e-4  # within this of a tie, either neighbouring code is right
 PRODUCT = 2**-20  # of the sum of the absolute contributions, for a float32 result of an integer product

@@ -151,22 +151,22 @@ def test_the_gpt_is_twice_as_fast(student, gpt, fast, rng, measured):
                     ratios[name].append(base / seconds)
                 error = ((logits - want).norm() / want.norm()).item()
                 assert error < CLOSE, explain(f"{name}(ids)", f"logits off by {error:.1%}", f"at most {CLOSE:.0%}")
+    speedup = {name: statistics.median(values) for name, values in ratios.items()}
     measured |= {
-        "speedup": statistics.median(ratios["student"]),
-        "speedup of quantize_dynamic": statistics.median(ratios["yardstick"]),
-        "speedup of fp32 against itself": statistics.median(ratios["control"]),
+        "speedup": speedup["student"],
+        "speedup of quantize_dynamic": speedup["yardstick"],
+        "speedup of fp32 against itself": speedup["control"],
     }
-    judge(ratios)
+    judge(speedup, wins=sum(ratio > 1 for ratio in ratios["student"]))
 
 
-def judge(ratios: dict[str, list[float]]) -> None:
-    """The verdict on ROUNDS ratios of float32's time to that of the student, the yardstick and the control.
+def judge(speedup: dict[str, float], wins: int) -> None:
+    """The verdict on the median speedups over float32 of the student, the yardstick and the control.
 
+    wins:   in how many of ROUNDS rounds the student was faster than float32
     raises: AssertionError for a student who is too slow; Undecided where that may be the machine's doing, because the
             yardstick is slow as well
     """
-    speedup = {name: statistics.median(values) for name, values in ratios.items()}
-    wins = sum(ratio > 1 for ratio in ratios["student"])
     luck = sum(math.comb(ROUNDS, k) for k in range(wins, ROUNDS + 1)) / 2**ROUNDS  # sign test: chance between equals
     if speedup["student"] >= 2 and luck < 0.01:
         return

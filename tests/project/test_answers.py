@@ -10,6 +10,7 @@ from grader import syllabus
 from tests.project import graded
 
 WRONG, RIGHT = graded.ROOT / "tests" / "misconceptions", Path(__file__).parent / "right_answers"
+TIMED = {"test_the_gpt_is_twice_as_fast", "test_the_speedup_is_the_one_we_measure"}  # not every machine can judge
 CAUGHT_BY = re.compile(r"^# caught by: (test_\w+)$", re.MULTILINE)
 EXERCISES = {exercise.name: exercise for exercise in syllabus.load()}
 AT_LEAST = {"ex01": 10, "ex02": 10, "ex03": 6, "ex04": 10, "ex05": 10, "ex06": 10, "ex07": 6, "ex08": 6, "ex09": 6}
@@ -60,8 +61,10 @@ def test_each_right_answer_passes_everything(name, seed):
     rejected = {}
     for file, report in zip(files, reports, strict=True):
         assert report, f"{file}: nothing ran"
-        bad = [case for cases in report.values() for case in cases if case["outcome"] not in ("passed", "undecided")]
-        if bad:
-            rejected[file.stem] = bad[0]["message"][:500]
+        for test, cases in report.items():
+            fine = {"passed", "undecided"} if test in TIMED else {"passed"}
+            bad = [case for case in cases if case["outcome"] not in fine]
+            if bad:
+                rejected[file.stem] = f"{test}: {bad[0]['message'][:500]}"
     print(f"{name}: {len(files) - len(rejected)} of {len(files)} right answers accepted, seed {seed}")
     assert not rejected
