@@ -104,11 +104,13 @@ class Board:
             cause = _cause(function.message)
             if function.kind == "import" and cause in told:
                 continue
-            message = self._message(function, "" if function.kind == "import" else function.case)
+            known = ", ".join(function.misconceptions)
+            again = bool(known) and known in told
+            message = self._message(function, "" if function.kind == "import" else function.case, again=again)
             if cause in told:
                 message = self.text("the same as above", "bright_black")
             self.print(Padding(message, (0, 0, 0, 7), expand=False))
-            told.add(cause)
+            told |= {cause, known} - {""}
         self.print("", *self._figures(exercise.measured))
         if exercise.state not in FINISHED and not result.broken:
             self.print(*(Padding(line, (0, 0, 1, 1)) for line in self._stubs(exercise, result)))
@@ -228,8 +230,11 @@ class Board:
             beginning = "not started" if stubs == len(exercise.functions) else f"{_tests(stubs)} not started"
             yield self.text(f"○ {beginning}: open {file}{todo}", "cyan")
 
-    def _message(self, function: FunctionResult, case: str = "", short: bool = False) -> Group:
-        """What went wrong, in which case, and where to edit; in short: its first two lines."""
+    def _message(self, function: FunctionResult, case: str = "", short: bool = False, again: bool = False) -> Group:
+        """What went wrong, in which case, and where to edit; in short: its first two lines.
+
+        again: the known mistake that it looks like was told before
+        """
         lines = [_cut(line) for line in function.message.splitlines()]
         if len(lines) > 1 and lines[1].startswith("called ") and lines[1][LABEL:] in lines[0]:
             del lines[0]  # a heading that the next line repeats
@@ -238,12 +243,13 @@ class Board:
             parts.append(self._labelled("case", case))
         for line in lines[: 2 if short else MESSAGE_LINES]:
             if re.fullmatch("[a-z]+ +", line[:LABEL]):
-                parts.append(self._labelled(line[:LABEL], line[LABEL:]))
+                said_before = again and line.startswith("matches ")
+                parts.append(self._labelled(line[:LABEL], "the same as above" if said_before else line[LABEL:]))
             else:
                 parts.append(self.text(line, no_wrap=line.startswith(" "), overflow="ellipsis"))
         if short:
             return Group(*parts)
-        if function.hint:
+        if function.hint and not again:
             parts.append(self._labelled("think", function.hint, "cyan"))
         if prints := function.output.rstrip().splitlines():
             parts += [self._labelled("printed" * (not n), _cut(line)) for n, line in enumerate(prints[-PRINTED_LINES:])]

@@ -29,6 +29,7 @@ from grader.values import Packed, copy_module, pack, pack_tensor, refuse, unpack
 from llm.model import GPT
 
 HANDLE_METHODS = ("append", "read", "nbytes", "eval", "train")  # what a handle offers besides the fixed face
+KEPT_BYTES = 64 << 20  # of the results that a test got, for a diagnosis when it fails
 TEXT_LIMIT = 200_000  # characters kept of what a script prints
 SHORT = 40  # characters shown of an argument
 QUIET = ((DeprecationWarning, ""), (UserWarning, "torch.quantize_per_"))  # PyTorch's affairs, and no learner's
@@ -97,10 +98,13 @@ class Student:
     """
 
     def __init__(self, submission: Path, exercise: str):
-        self._submission, self._exercise = submission.resolve(), exercise
+        self._exercise = exercise
         self._copies: dict[int, tuple[nn.Module, nn.Module]] = {}  # by id: the suite's module, the student's copy
         self._scratch = tempfile.TemporaryDirectory(prefix="kata-")
         self._last_call = ""
+        self._records, self._room = True, KEPT_BYTES
+        self.submission = submission.resolve()
+        self.returned: list[tuple[str, Any]] = []  # what came back so far in this test, and from which call
         self.files = Files(Path(self._scratch.name))
 
     def __getattr__(self, name: str) -> Callable:
@@ -110,8 +114,9 @@ class Student:
 
     def exercise(self, name: str) -> "Student":
         """The same student's other exercise, such as an earlier one that this one builds on."""
-        other = Student(self._submission, name)
+        other = Student(self.submission, name)
         other._copies, other.files, other._scratch = self._copies, self.files, self._scratch
+        other.returned = self.returned
         return other
 
     def view(self, model: nn.Module) -> nn.Module:
@@ -124,9 +129,13 @@ class Student:
 
     def timed(self, call: "Handle", *args) -> tuple[float, Any]:
         """Seconds until the full result is here, and the result."""
-        began = time.perf_counter()
-        result = call(*args)
-        return time.perf_counter() - began, result
+        self._records = False  # what is kept would need new memory for the next call
+        try:
+            began = time.perf_counter()
+            result = call(*args)
+            return time.perf_counter() - began, result
+        finally:
+            self._records = True
 
     def settings(self) -> dict[str, Any]:
         """PyTorch's global settings where the student's code runs."""
@@ -181,7 +190,7 @@ class Student:
         values = pack((args, then), refuse)
         with tempfile.TemporaryDirectory() as folder:
             job, answer = Path(folder, "job"), Path(folder, "answer")
-            torch.save((str(self._submission), self._exercise, function, unpack(values)), job)
+            torch.save((str(self.submission), self._exercise, function, unpack(values)), job)
             command = [sys.executable, "-m", "grader.fresh", str(job), str(answer)]
             root = Path(__file__).parent.parent
             done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=root)
@@ -192,7 +201,7 @@ class Student:
 
     def location(self) -> tuple[Path | None, int | None]:
         """File and line of the function that was called last, for a learner to open."""
-        file = self._submission / f"{self._exercise}.py"
+        file = self.submission / f"{self._exercise}.py"
         code = getattr(sys.modules.get(f"{loader.PACKAGE}.{self._exercise}"), self._last_call, None)
         code = getattr(code, "__code__", None)
         return (Path(code.co_filename), code.co_firstlineno) if code else (file if file.exists() else None, None)
@@ -200,10 +209,16 @@ class Student:
     def forget_copies(self) -> None:
         self._copies.clear()
 
+    def begin_test(self) -> None:
+        """Nothing is left of the test before."""
+        self._copies.clear()
+        self.returned.clear()
+        self._room = KEPT_BYTES
+
     def _contract(self, name: str) -> Callable:
         """The student's function of this name, from now on the one that was called last."""
         self._last_call = name
-        function = getattr(loader.load(self._submission, self._exercise), name, None)
+        function = getattr(loader.load(self.submission, self._exercise), name, None)
         if not callable(function):
             raise loader.Problem("not started", f"{self._exercise}.py has no function `{name}`")
         return function
@@ -219,9 +234,19 @@ class Student:
         except (Exception, SystemExit) as error:
             self._write_back(packed, (theirs, their_kwargs), (args, kwargs))
             self._mark(error, name, args, kwargs)
+            self.returned.append((name, type(error)))
             raise
         self._write_back(packed, (theirs, their_kwargs), (args, kwargs))
-        return unpack(pack(result, self._receive))
+        result = unpack(pack(result, self._receive))
+        self._keep(name, result)
+        return result
+
+    def _keep(self, name: str, result: Any) -> None:
+        """Notes a result by reference, as long as there is room."""
+        tensors = result if isinstance(result, list | tuple) else [result]
+        self._room -= sum(tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor))
+        if self._records and self._room > 0:
+            self.returned.append((name, result))
 
     def _send(self, value: Any) -> Any:
         """What else crosses to the student: handles come home, modules are copied, callables are wrapped."""
@@ -254,7 +279,7 @@ class Student:
 
     def _mark(self, error: BaseException, name: str, args: tuple, kwargs: dict) -> None:
         if origin(error) is None:
-            frames = loader.frames(error, self._submission)
+            frames = loader.frames(error, self.submission)
             own = [k for k, frame in enumerate(frames) if Path(frame.filename).stem == self._exercise]
             frames = frames[own[-1] if own else -1 :]
             where = (Path(frames[0].filename), frames[0].lineno) if frames else (None, None)

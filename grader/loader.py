@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -48,13 +48,14 @@ class _Finder:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.instead: dict[str, Path] = {}  # by module: another file than the folder's
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname == PACKAGE:
             spec = importlib.machinery.ModuleSpec(PACKAGE, None, is_package=True)
             spec.submodule_search_locations = [str(self.folder)]
             return spec
-        file = self.folder / f"{fullname.removeprefix(PACKAGE + '.')}.py"
+        file = self.instead.get(fullname) or self.folder / f"{fullname.removeprefix(PACKAGE + '.')}.py"
         if fullname.startswith(PACKAGE + ".") and file.is_file():
             return importlib.util.spec_from_file_location(fullname, file, loader=_SourceLoader(fullname, str(file)))
         return None
@@ -106,6 +107,32 @@ def own_logging(keep: bool = False) -> Iterator[None]:
         root.handlers = before
 
 
+@contextlib.contextmanager
+def standing_in(name: str) -> Iterator[Callable[[Path], None]]:
+    """In the submission that is loaded, other files may stand in for exercise `name`; afterwards all is as it was.
+
+    Calling what this yields with a file puts it there. Exercises before it stay as they are, later ones load again.
+    """
+    finder, handlers = next(f for f in sys.meta_path if isinstance(f, _Finder)), list(_log_handlers)
+    modules = {module: sys.modules[module] for module in _loaded()}
+
+    def forget() -> None:
+        for module in [module for module in _loaded() if module >= f"{PACKAGE}.{name}"]:
+            del sys.modules[module]
+
+    def put(file: Path) -> None:
+        forget()
+        finder.instead = {f"{PACKAGE}.{name}": file}
+
+    try:
+        yield put
+    finally:
+        forget()
+        finder.instead = {}
+        sys.modules.update(modules)
+        _log_handlers[:] = handlers
+
+
 def frames(error: BaseException, folder: Path) -> list[traceback.FrameSummary]:
     """The frames of the traceback that lie in folder, the learner's own lines, the innermost last."""
     return [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(folder)]
@@ -122,10 +149,14 @@ def _install(submission: Path) -> None:
         return
     if present:
         sys.meta_path.remove(present)
-    for module in [m for m in sys.modules if m == PACKAGE or m.startswith(PACKAGE + ".")]:
-        del sys.modules[module]
+    for name in _loaded():
+        del sys.modules[name]
     sys.meta_path.insert(0, _Finder(submission))
     _log_handlers.clear()
+
+
+def _loaded() -> list[str]:
+    return [name for name in sys.modules if name == PACKAGE or name.startswith(f"{PACKAGE}.")]
 
 
 def _syntax_error(error: SyntaxError) -> str:

@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from grader import boundary, loader
+from grader import boundary, diagnose, laws, loader
 
 ROOT = Path(__file__).parent.parent
 RAISED_LINES = 3  # of an exception's message: torch says what is missing in the second
+DIAGNOSTICIAN = pytest.StashKey[diagnose.Diagnostician]()
+BY_CHANCE = (
+    "the same call, twice\ngot       two different results\nexpected  one result for the same arguments\n"
+    "think     Is chance in it, or something that is kept from one call to the next?"
+)
 PRINTS_LIMIT = 4_000  # characters of a learner's prints that are kept for one test
 
 
@@ -21,12 +26,21 @@ def pytest_addoption(parser):
     group = parser.getgroup("kata")
     group.addoption("--submission", default="exercises", metavar="DIR", help="the folder to test (exercises)")
     group.addoption("--seed", type=int, default=None, metavar="N", help="repeat a run with the same inputs")
+    group.addoption(
+        "--diagnosis",
+        type=float,
+        default=diagnose.SECONDS,
+        metavar="SECONDS",
+        help="for how long a suite's failures may be compared with known mistakes; 0: not at all (2)",
+    )
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "points(n): what a test function of a graded suite is worth")
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)
+    if config.option.diagnosis:
+        config.stash[DIAGNOSTICIAN] = diagnose.Diagnostician(config.option.diagnosis)
 
 
 def pytest_report_header(config):
@@ -61,10 +75,39 @@ def student(request):
     return face
 
 
+@pytest.fixture
+def for_all(request, seed, student):
+    """for_all(law, examples=20, name=strategy, ...): the law's own error for the smallest inputs that break it.
+
+    At most one in a test. In a diagnosis, the inputs that the learner's answer failed for; a larger call before it
+    tells apart what looks alike on small ones.
+    """
+
+    def check(law, examples: int = 20, **strategies) -> None:
+        if given := request.config.stash.get(diagnose.INPUTS, None):
+            law(**given)
+            return
+        before = len(student.returned)
+        try:
+            inputs = laws.smallest_failure(law, seed, examples, strategies)
+        except laws.ByChance:
+            raise AssertionError(BY_CHANCE) from None
+        if inputs is not None:
+            request.node._kata_inputs = inputs
+            del student.returned[before:]
+            law(**inputs)  # once more, alone: this is what a diagnosis compares
+            raise AssertionError(BY_CHANCE)
+
+    return check
+
+
 @pytest.fixture(autouse=True)
-def _a_test_starts_with_fresh_copies(request):
+def _a_test_starts_afresh(request, seed):
     if "student" in request.fixturenames:
-        request.getfixturevalue("student").forget_copies()
+        import torch
+
+        request.getfixturevalue("student").begin_test()
+        torch.manual_seed(generator(seed, request.node.nodeid).initial_seed())  # dropout, and dice of the learner's own
 
 
 def generator(seed: int, label: str):
@@ -79,13 +122,27 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.when == "call" or (report.when == "setup" and not report.passed):
         report.kata = _verdict(item, call)
+        _diagnose(item, call, report)
         report.kata["measured"] = getattr(item, "_kata_measured", {})
         report.kata["output"] = report.capstdout[:PRINTS_LIMIT]
     return report
 
 
+def _diagnose(item, call, report) -> None:
+    """Adds to the report of a wrong answer which known mistake it looks like."""
+    diagnostician = item.config.stash.get(DIAGNOSTICIAN, None)
+    student = getattr(item.getparent(pytest.Module), "_kata_student", None)
+    if diagnostician and report.when == "call" and report.kata["outcome"] == "passed":
+        diagnostician.note_passed(item)
+    elif diagnostician and student and report.when == "call" and report.kata["kind"] in ("wrong", "crashed"):
+        found = diagnostician.look(item, call, student)
+        if found:
+            report.kata |= {"message": found.into(report.kata["message"]), "misconceptions": list(found.names)}
+            report.sections.append(("What it looks like", f"{found.sentence}\n{found.think}"))
+
+
 def _verdict(item, call) -> dict:
-    verdict = {"outcome": "passed", "kind": "", "message": "", "file": None, "line": None}
+    verdict = {"outcome": "passed", "kind": "", "message": "", "file": None, "line": None, "misconceptions": []}
     if call.excinfo is None:
         return verdict
     error, student = call.excinfo.value, getattr(item.getparent(pytest.Module), "_kata_student", None)

@@ -17,13 +17,17 @@ REGISTERED = ("_parameters", "_buffers", "_modules")  # where an nn.Module keeps
 
 @dataclass(frozen=True)
 class Held:
-    """A tensor somewhere in a student's object. Tensors of one `storage` share their memory, `nbytes` in all."""
+    """A tensor somewhere in a student's object. Tensors of one `storage` share their memory, `nbytes` in all.
+
+    history: it remembers for gradients how it was computed, and keeps alive what it was computed from
+    """
 
     where: str
     dtype: torch.dtype
     shape: tuple[int, ...]
     storage: int
     nbytes: int
+    history: bool = False
 
 
 def held_tensors(root: Any) -> list[Held]:
@@ -77,4 +81,4 @@ def _held(tensor: Tensor | np.ndarray, where: str) -> Held:
         storage, nbytes = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
     except (RuntimeError, NotImplementedError):  # a layout without a storage, such as oneDNN's
         storage, nbytes = -id(tensor), tensor.numel() * tensor.element_size()
-    return Held(where, tensor.dtype, tuple(tensor.shape), storage, nbytes)
+    return Held(where, tensor.dtype, tuple(tensor.shape), storage, nbytes, tensor.grad_fn is not None)

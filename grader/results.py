@@ -30,6 +30,7 @@ class CaseResult:
     line: int | None = None
     seconds: float = 0.0
     measured: dict[str, float] = field(default_factory=dict)
+    misconceptions: list[str] = field(default_factory=list)  # known wrong answers that fail in the same way
     output: str = ""  # what the learner's code printed
 
 

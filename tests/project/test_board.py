@@ -247,3 +247,13 @@ def test_the_real_syllabus_fits_the_screen(show):
     text = show(result_of(law("something", "passed"), exercises=exercises), exercises)
     assert max(map(len, text.splitlines())) <= 80
     assert len(text.splitlines()) <= 30
+
+
+def test_a_known_mistake_is_told_once_and_other_failures_keep_their_question(show):
+    matching = f"{WRONG}\nmatches   an answer that rounds down: all 9 codes agree"
+    known = {"outcome": "failed", "kind": "wrong", "misconceptions": ["floors"], "hint": "Which way?"}
+    first, second = law("one", message=matching, **known), law("two", message=matching.replace("3", "5"), **known)
+    third = law("three", outcome="failed", kind="wrong", message=WRONG.replace("3", "7"), hint="And here?")
+    out = show(result_of(first, second, third, exercises=course()), course(), one=True)
+    assert out.count("rounds down") == out.count("Which way?") == out.count("And here?") == 1
+    assert out.index("rounds down") < out.index("matches   the same as above") < out.index("And here?")

@@ -1,0 +1,379 @@
+"""Which known mistake a failed test looks like, found by making the mistake.
+
+tests/misconceptions/ (in a class's copy tests/misconceptions.zip) holds wrong answers that people really give. When a
+test fails, it runs again, with the same inputs, over those of its exercise: each in the place of the learner's file.
+One matches when the same assertion fails with the same words, and when every value that the test got until then is the
+learner's. A right value cannot match: where a wrong answer returns what is right, it does not fail.
+
+Only failures pay for it, and a suite no more than SECONDS.
+"""
+
+import ast
+import contextlib
+import io
+import math
+import os
+import re
+import signal
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from _pytest.runner import runtestprotocol
+from torch import Tensor
+
+from grader import boundary, loader
+
+ROOT = Path(__file__).parent.parent
+SUITES = ROOT / "tests"
+INPUTS = pytest.StashKey[dict[str, Any]]()  # of a law, in place of looking for some (grader/laws.py)
+SECONDS = 2.0  # for all failures of a suite
+NESTED = 0.1  # for a session within the session
+CLOSE = 1e-5  # relative: two ways to compute one float
+CLOSE_SUM = 3e-4  # the same for a single number, which often is a sum of many
+NEARLY_ALL = 0.999  # of the codes: other formulas differ where w / s is close to a whole number
+CONTROLS = 6  # wrong answers to something else, most of them right here: where two fail alike, it is not the answer
+MOST_NAMED = 2  # mistakes that look alike; what looks like more of them is no diagnosis
+CAUGHT_BY = re.compile(r"^# caught by: (test_\w+)$", re.MULTILINE)
+NUMBER = re.compile(r"[+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?")
+THINK = re.compile(r"\n *think     ")
+NOT_NEEDED = [  # of pytest's plugins: the last two collect garbage for a quarter of a second
+    *("terminal", "cacheprovider", "faulthandler", "timeout", "junitxml", "pastebin", "warnings"),
+    *("unraisableexception", "threadexception"),
+]
+
+
+@dataclass(frozen=True)
+class Misconception:
+    """A wrong answer to one exercise: its file's text, and what that says to a learner."""
+
+    name: str
+    text: str
+
+    @property
+    def lesson(self) -> tuple[str, str]:
+        """What it does, "rounds down" for instance, and what to think about."""
+        does, _, think = " ".join(ast.get_docstring(ast.parse(self.text)).split()).partition(". ")
+        return does[:1].lower() + does[1:], think
+
+    @property
+    def caught_by(self) -> str:
+        return CAUGHT_BY.search(self.text)[1]
+
+
+@cache
+def misconceptions(exercise: str) -> tuple[Misconception, ...]:
+    """Those of an exercise, in alphabetical order; none where there is neither folder nor zip."""
+    folder, archive = SUITES / "misconceptions" / exercise, SUITES / "misconceptions.zip"
+    if folder.is_dir():
+        return tuple(Misconception(file.stem, file.read_text()) for file in sorted(folder.glob("*.py")))
+    if not archive.is_file():
+        return ()
+    with zipfile.ZipFile(archive) as inside:
+        names = sorted(name for name in inside.namelist() if name.startswith(f"{exercise}/") and name.endswith(".py"))
+        return tuple(Misconception(Path(name).stem, inside.read(name).decode()) for name in names)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a failure looks like: the names of the misconceptions, a sentence, and a question."""
+
+    names: tuple[str, ...]
+    sentence: str
+    think: str
+
+    def into(self, message: str) -> str:
+        """message with the sentence in it, and with the question in the place of its own."""
+        return f"{THINK.split(message)[0]}\nmatches   {self.sentence}\nthink     {self.think}"
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """How a test failed: with which error, where in the suites, in which words, after which values."""
+
+    kind: type
+    site: tuple[tuple[str, int], ...]
+    words: str
+    values: tuple[tuple[str, Any], ...]
+
+    @classmethod
+    def of(cls, excinfo: pytest.ExceptionInfo, student: boundary.Student) -> "_Failure":
+        frames = [(str(entry.path), entry.lineno) for entry in excinfo.traceback if SUITES in Path(entry.path).parents]
+        words = THINK.split(str(excinfo.value).split("\nassert ")[0])[0]
+        return cls(excinfo.type, tuple(frames), words, tuple(student.returned))
+
+    @property
+    def is_about_nothing(self) -> bool:
+        """Whether what came back last are tensors without elements: everybody agrees on those."""
+        last = self.values[-1][1] if self.values else None
+        parts = last if isinstance(last, list | tuple) else [last]
+        return all(isinstance(part, Tensor) and part.numel() == 0 for part in parts)
+
+    def is_like(self, other: "_Failure | None") -> bool:
+        if other is None or (self.kind, self.site) != (other.kind, other.site):
+            return False
+        if not _same_words(self.words, other.words) or len(self.values) != len(other.values):
+            return False
+        return all(map(_same, self.values, other.values))
+
+
+class Diagnostician:
+    """Looks at the failures of one test session."""
+
+    def __init__(self, seconds: float = SECONDS):
+        self._left = seconds
+        self._settings = _settings()
+        self._failed: set[str] = set()  # test functions, of which the board shows the first failure only
+        self._passed: dict[str, list[str]] = {}  # by test function: its cases that passed so far
+        self._matched: set[str] = set()  # misconceptions found before, which are likely again
+
+    def note_passed(self, item: pytest.Function) -> None:
+        """To be told of every case that passed."""
+        self._passed.setdefault(item.originalname, []).append(item.nodeid)
+
+    def look(self, item: pytest.Function, call: pytest.CallInfo, student: boundary.Student) -> Diagnosis | None:
+        """The mistake that the failure of item looks like, if it is a known one and there is time left."""
+        exercise = item.path.stem.removeprefix("test_")
+        first, failure = item.originalname not in self._failed, _Failure.of(call.excinfo, student)
+        self._failed.add(item.originalname)
+        if not first or failure.is_about_nothing:
+            return None
+        # a mistake that a test stands for is not made where that test has passed
+        known = misconceptions(exercise)
+        possible = [m for m in known if m.caught_by in self._failed or m.caught_by not in self._passed]
+        impossible = [m for m in known if m not in possible]
+        least = NESTED + call.duration  # seconds that one more try costs
+        matches = self._matching(item, failure, student.submission, possible, impossible, least)
+        if not 1 <= len(matches) <= MOST_NAMED:
+            return None
+        self._matched |= {m.name for m in matches}
+        return _diagnosis(matches, failure)
+
+    def _matching(
+        self,
+        item: pytest.Function,
+        failure: _Failure,
+        submission: Path,
+        possible: Sequence[Misconception],
+        impossible: Sequence[Misconception],
+        least: float,
+    ) -> list[Misconception]:
+        def those(some: Sequence[Misconception], *expected: "_Expected", share: float = 1):
+            if share * self._left < least:
+                return [], 0
+            began = time.thread_time()  # not the clock: a busy machine is to find the same
+            try:
+                return _those(some, item, submission, dict(expected), self._settings, share * self._left)
+            finally:
+                self._left -= time.thread_time() - began
+
+        def likeliest(m: Misconception) -> int:
+            return 0 if m.name in self._matched else 1 if m.caught_by == item.originalname else 2
+
+        alike = item.nodeid, failure.is_like
+        for likely in range(3):  # those that are likely and few come first
+            share = 0.5 if likely == 2 else 1  # the next failure may have likelier ones
+            matches, _ = those([m for m in possible if likeliest(m) == likely], alike, share=share)
+            if not matches:
+                continue
+            if likely:
+                others = [*impossible, *(m for m in possible if likeliest(m) == 2 and m not in matches)]
+                controls = others[:: max(1, len(others) // CONTROLS)][:CONTROLS]
+                found, tried = those(controls, alike)
+                if len(found) > 1 or tried < len(controls):
+                    return []  # a test that fails whatever it is given, or too little time to find out
+            if len(matches) > 1 and (passed := self._passed.get(item.originalname)):
+                matches, _ = those(matches, *((nodeid, lambda theirs: theirs is None) for nodeid in passed))
+            return matches
+        return []
+
+
+def _diagnosis(matches: Sequence[Misconception], failure: _Failure) -> Diagnosis:
+    does, thoughts = zip(*(m.lesson for m in matches), strict=True)
+    sentence = f"an answer that {', or one that '.join(does)}{_how_far(failure.values)}"
+    return Diagnosis(tuple(m.name for m in matches), sentence, thoughts[0])
+
+
+def _how_far(values: Sequence[tuple[str, Any]]) -> str:
+    """How much agrees at most in one call: ": all 3,072 codes agree"."""
+    results = [value if isinstance(value, list | tuple) else [value] for _, value in values]
+    tensors = [part for parts in results for part in parts if isinstance(part, Tensor) and not part.is_quantized]
+    largest = max(tensors, key=Tensor.numel, default=torch.zeros(0))
+    if largest.numel() > 1:
+        return f": all {largest.numel():,} {'codes' if largest.dtype == torch.int8 else 'values'} agree"
+    last = values[-1][1] if values else None
+    last = last.item() if isinstance(last, Tensor) and last.numel() == 1 else last
+    return f": it gets {last:.6g}, too" if isinstance(last, float) else ""
+
+
+# ---- the same test over other answers --------------------------------------------------------------------------------
+
+_Expected = tuple[str, Callable[[_Failure | None], bool]]  # of a test's id, whether its failure (or none) is the one
+
+
+def _those(
+    some: Sequence[Misconception],
+    item: pytest.Function,
+    submission: Path,
+    expected: dict[str, Callable[[_Failure | None], bool]],
+    settings: "_Settings",
+    seconds: float,
+) -> tuple[list[Misconception], int]:
+    """Those among some that do in item's suite what is expected of them, and how many the time was enough for.
+
+    The suite runs in a pytest session of its own, within the one that goes on.
+    """
+    if seconds <= 0 or not some:
+        return [], 0
+    exercise = item.path.stem.removeprefix("test_")
+    with _as_before(), loader.standing_in(exercise) as put, _stopped_after(seconds) as has_time:
+        inputs = getattr(item, "_kata_inputs", None) if item.nodeid in expected else None
+        loop = _Loop(some, expected, inputs, put, settings, has_time)
+        options = [f"--submission={submission}", f"--seed={item.config.option.seed}"]
+        options += [f"--rootdir={item.config.rootpath}"]
+        options += ["--diagnosis=0", "--capture=no", *(f"-pno:{name}" for name in NOT_NEEDED)]
+        pytest.main([str(item.path), *options], plugins=[loop])
+    return loop.found, loop.tried
+
+
+class _Loop:
+    """The plugin of that session: some tests, over one answer after the other."""
+
+    def __init__(self, some, expected, inputs, put, settings, has_time):
+        self.some, self.expected, self.inputs = some, expected, inputs
+        self.put, self.settings, self.has_time = put, settings, has_time
+        self.failure: _Failure | None = None
+        self.found: list[Misconception] = []
+        self.tried = 0
+
+    def pytest_collection_modifyitems(self, items):
+        items[:] = [item for item in items if item.nodeid in self.expected]
+
+    def pytest_runtestloop(self, session):
+        if self.inputs:
+            session.config.stash[INPUTS] = self.inputs
+        with tempfile.TemporaryDirectory() as folder:
+            for misconception in self.some:
+                file = Path(folder, f"{misconception.name}.py")
+                file.write_text(misconception.text)
+                does = all(self._does_as_expected(item, file) for item in session.items)
+                if not self.has_time():
+                    break
+                self.tried += 1
+                self.found += [misconception] * does
+        return True
+
+    def _does_as_expected(self, item: pytest.Function, file: Path) -> bool:
+        self.put(file)
+        _apply(self.settings)
+        self.failure = None
+        item.repr_failure = lambda error: ""  # nobody reads it, and it takes longer than most tests
+        runtestprotocol(item, log=False, nextitem=None)  # all fixtures end with it
+        item._request, item.funcargs = False, None  # what runtestprotocol asks for to run an item again
+        return self.expected[item.nodeid](self.failure)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        student = getattr(item.getparent(pytest.Module), "_kata_student", None)
+        if call.excinfo and call.when == "call" and student:
+            self.failure = _Failure.of(call.excinfo, student)
+        return (yield)
+
+
+class _TimeIsUp(BaseException):
+    """No Exception, so that nothing in between takes it for a wrong answer's own."""
+
+
+@contextlib.contextmanager
+def _stopped_after(seconds: float) -> Iterator[Callable[[], bool]]:
+    """Breaks off whatever runs after so long; has_time() tells whether that is still to come."""
+    until, over = time.thread_time() + seconds, []
+
+    def stop(*_):
+        over.append(True)
+        raise _TimeIsUp
+
+    before = signal.signal(signal.SIGVTALRM, stop)  # not SIGALRM: that is the clock of the learner's own test
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield lambda: not over and time.thread_time() < until
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+_Settings = tuple[tuple[Callable[[Any], None], Any], ...]
+
+
+def _settings() -> _Settings:
+    """PyTorch's global settings as they are now, each with what sets it."""
+    return (
+        (torch.set_num_threads, torch.get_num_threads()),
+        (torch.set_grad_enabled, torch.is_grad_enabled()),
+        (torch.set_default_dtype, torch.get_default_dtype()),
+        (torch.set_float32_matmul_precision, torch.get_float32_matmul_precision()),
+        (lambda name: setattr(torch.backends.quantized, "engine", name), torch.backends.quantized.engine),
+        (torch.set_rng_state, torch.get_rng_state()),
+    )
+
+
+def _apply(settings: _Settings) -> None:
+    for setter, value in settings:
+        setter(value)
+
+
+@contextlib.contextmanager
+def _as_before() -> Iterator[None]:
+    """Afterwards PyTorch's settings are as they were; nothing prints meanwhile."""
+    settings, nowhere, running = _settings(), io.StringIO(), os.environ.get("PYTEST_CURRENT_TEST")
+    try:
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            yield
+    finally:
+        _apply(settings)
+        if running is not None:
+            os.environ["PYTEST_CURRENT_TEST"] = running
+
+
+# ---- alike or not ----------------------------------------------------------------------------------------------------
+
+
+def _same_words(one: str, other: str) -> bool:
+    """Whether two messages say the same, with numbers that are nearly equal."""
+    if NUMBER.split(one) != NUMBER.split(other):
+        return False
+    numbers = ([float(n.replace(",", "")) for n in NUMBER.findall(text)] for text in (one, other))
+    return all(math.isclose(a, b, rel_tol=1e-3) for a, b in zip(*numbers, strict=True))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two results are the same, as far as two ways to compute one thing can be."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return (one.dtype, one.shape) == (other.dtype, other.shape) and _same_numbers(one, other)
+    if isinstance(one, dict) and isinstance(other, dict):  # a state dict: its names are the learner's own
+        return _same(list(one.values()), list(other.values()))
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, boundary.Handle) and isinstance(other, boundary.Handle):
+        return one.is_module == other.is_module
+    if type(one) is type(other) is float:
+        return math.isclose(one, other, rel_tol=CLOSE_SUM) or (math.isnan(one) and math.isnan(other))
+    return type(one) is type(other) and one == other
+
+
+def _same_numbers(one: Tensor, other: Tensor) -> bool:
+    if one.is_quantized or one.numel() == 0:
+        return True
+    a, b = one.double(), other.double()
+    if not one.is_floating_point():
+        return bool((a == b).double().mean() >= NEARLY_ALL and (a - b).abs().max() <= 1)
+    close = CLOSE_SUM if one.numel() == 1 else CLOSE
+    size = a.abs().max().nan_to_num(0.0, 0.0, 0.0)
+    return bool(torch.isclose(a, b, rtol=close, atol=CLOSE / 10 * size, equal_nan=True).all())
