@@ -32,7 +32,7 @@ def output_error(w: Tensor, x: Tensor, bits: int = 8) -> Tensor:
     """How far off a matrix-vector product is when w is quantized per tensor and x is not.
 
     w:       (rows, n), any floating-point precision
-    x:       (n,), likewise
+    x:       (n,), likewise, not always the same as that of w
     returns: a number, the root mean square over the rows of (w' - w) @ x
     raises:  ValueError for an empty or non-finite w, or bits outside 2..8
     """

@@ -32,7 +32,7 @@ def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
     x:       (..., K), finite, any floating-point precision: (K,) is one token, (2, 3, K) are six, (0, K) is none
     returns: (codes, scales): x.shape int8 in [-127, 127], and x.shape[:-1] + (1,) float32, > 0
     """
-    # TODO: ex04, step 1 of 3. Like ex02, along the last axis. (ex01's quantize refuses an empty x; here it is fine.)
+    # TODO: ex04, step 1 of 3. One scale for each token: which axis is reduced? (x may be empty: ex01 refuses that.)
     raise NotImplementedError("ex04: quantize_tokens")
 
 

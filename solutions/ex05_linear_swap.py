@@ -53,7 +53,8 @@ def swap_linears(model: nn.Module, skip: Collection[str] = ()) -> nn.Module:
     """A copy of model with every nn.Linear in it, at any depth, replaced by int8_linear of it.
 
     model:   any module, possibly itself a Linear; stays as it is
-    skip:    full names, as model.named_modules() gives them, of Linears to leave in float
+    skip:    full names, as model.named_modules() gives them, of Linears to leave in float. "" is a model's own name;
+             one name of a Linear that hangs in two places is enough
     returns: a new model; a Linear that was used in two places is still one module used in two places
     """
     model = copy.deepcopy(model)

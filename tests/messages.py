@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 ALSO = 5  # further bad inputs that are listed by name
+NARROW = (torch.int8, torch.int16, torch.float16, torch.bfloat16)  # where values may have been lost
 DTYPE = "Which step decides the dtype? A cast at the end cannot bring back what was lost before it."
 
 
@@ -31,7 +32,8 @@ def check_tensor(value: Any, called: str, shape: tuple[int, ...], dtype: torch.d
     expected = f"{'an' if name[0] == 'i' else 'a'} {name} tensor of shape {tuple(shape)}"
     assert isinstance(value, Tensor), explain(called, f"a {kind_of(value)}", expected, think)
     assert tuple(value.shape) == tuple(shape), explain(called, describe(value), expected, think)
-    assert value.dtype == dtype, explain(called, describe(value), expected, DTYPE)
+    lost = value.dtype in NARROW and dtype != torch.int8
+    assert value.dtype == dtype, explain(called, describe(value), expected, DTYPE if lost else "")
     return value
 
 
@@ -39,7 +41,8 @@ def check_number(value: Any, called: str) -> float:
     """value as a float: a Python number or a tensor without dimensions."""
     expected = "a Python number, or a tensor of shape ()"
     if isinstance(value, Tensor):
-        assert value.dim() == 0, explain(called, describe(value), expected, "Is there a dimension of size 1 too many?")
+        think = "Is there a dimension of size 1 too many?" if value.numel() == 1 else "Over what does it run: all of w?"
+        assert value.dim() == 0, explain(called, describe(value), expected, think)
         return value.double().item()
     assert isinstance(value, int | float) and not isinstance(value, bool), explain(called, kind_of(value), expected)
     return float(value)
@@ -70,12 +73,25 @@ def check_value_errors(calls: dict[str, Callable]) -> None:
 
 def check_unchanged(before: Tensor, after: Tensor, called: str) -> None:
     same = before.shape == after.shape and torch.equal(before, after)
+    was, now = describe(before), describe(after)
+    if not same and before.shape == after.shape:
+        first = (before != after).nonzero()[0]
+        was, now = f"{before[tuple(first)].item():.6g} at {at(first)}", f"{after[tuple(first)].item():.6g}"
     assert same, explain(
         called,
-        f"the argument itself changed: it was {describe(before)}, now it is {describe(after)}",
+        f"the argument itself changed: it was {was}, now it is {now}",
         "the argument as it was",
         "Which of your operations work in place (a trailing underscore, `out=`, `+=`)?",
     )
+
+
+def values(tensor: Tensor) -> str:
+    """A small tensor in full: `[[1, -0.5]]`."""
+
+    def nested(part: Any) -> str:
+        return f"[{', '.join(map(nested, part))}]" if isinstance(part, list) else f"{part:g}"
+
+    return nested(tensor.tolist())
 
 
 def kind_of(value: Any) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from grader.boundary import quantized_engine
 from tests.messages import explain
 
+LEFT = "Who still holds it: your layer, or a place in the model that the walk missed, where a Linear hangs once more?"
 INT8 = (torch.int8, torch.uint8, torch.qint8, torch.quint8)
 
 
@@ -36,19 +37,33 @@ def check_no_float_weight(layer: Any, model: nn.Module, called: str, anywhere: b
     anywhere: nor among attributes, in closures, and wherever else the layer can reach
     """
     linears = {m.weight.data_ptr(): m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear)}
+    linears_by_name = {name: t.data_ptr() for name, t in model.state_dict().items() if t.data_ptr() in linears}
     others = {name: t.numel() for name, t in model.state_dict().items() if t.data_ptr() not in linears}
     registered = [
         (name, t.dtype, tuple(t.shape), t.numel()) for name, value in layer.state_dict().items() for t in tensors(value)
     ]
+    past = [t.where for t in layer.held_tensors() if t.history] if anywhere else []
+    assert not past, explain(
+        called,
+        f"`{past and past[0]}` remembers how it was computed, for gradients, so that the float weight stays in memory",
+        "values without a past",
+        "Which operations record what they did, and who needs it here?",
+    )
     # a few rows of a float weight keep all of it in memory: what counts is the storage
     held = {t.storage: (t.where, t.dtype, t.shape, t.nbytes // t.dtype.itemsize) for t in layer.held_tensors()}
     for place, found in (("of the state dict ", registered), ("", held.values() if anywhere else [])):
         large = [t for t in found if t[1].is_floating_point and t[3] >= min(linears.values())]
         sizes, allowed = Counter(size for *_, size in large), Counter(others.values())
         for name, dtype, shape, size in large:
-            kind = f"a {str(dtype).removeprefix('torch.')} tensor of shape {shape}"
+            other = next(
+                (o for o in linears_by_name if o != name and linears_by_name[o] == linears_by_name.get(name)), ""
+            )
+            kind = (
+                f"the same module as `{other.removesuffix('.weight')}`, " * bool(other)
+                + f"a {str(dtype).removeprefix('torch.')} tensor of shape {shape}"
+            )
             assert sizes[size] <= allowed[size] or name in others, explain(
-                called, f"`{name}` {place}is {kind}", "no float copy of a weight: int8 is meant to replace it"
+                called, f"`{name}` {place}is {kind}", "no float copy of a weight: int8 is meant to replace it", LEFT
             )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from tests.messages import at, explain
 
 ROUNDING = "Rounding to nearest, cutting the fraction off and rounding down agree only on whole numbers."
+ORDER = "More than a step off: what is done to a weight, and in which order, until it is a code?"
 PRECISION = "In which precision do you compute?"
 ABSOLUTE = "Does something absolute, such as + 1e-8 or clamp(min=1e-5), hide in there?"
 ZEROS = "What is 0 / 0, and who else does it spoil?"
@@ -83,6 +84,11 @@ def check_scales(got: Tensor, want: Tensor, w: Tensor, called: str, think: str) 
     if wrong.any():
         first = wrong.nonzero()[0]
         i = tuple(first)
+        added, factor = (got.double() - want)[wrong], (got.double() / want)[wrong]
+        if len(added) > 1 and added.min() > 0 and added.max() < 1.1 * added.min():  # the same for large and small
+            think = ABSOLUTE
+        elif len(added) > 1 and w.dtype == torch.float32 and factor.max() < factor.min() * (1 + 1e-5):
+            think = f"All are {factor.mean():.4g} times what they should be: by which number is the largest divided?"
         raise AssertionError(
             explain(
                 called,
@@ -105,6 +111,8 @@ def check_codes(
     if not right.all():
         first = (~right).nonzero()[0]
         i = tuple(first)
+        if think == ROUNDING and distance[i] > 1:
+            think = ORDER
         raise AssertionError(
             explain(
                 called,

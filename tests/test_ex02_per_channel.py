@@ -5,9 +5,10 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from tests import oracle
-from tests.messages import check_tensor, check_unchanged, check_value_errors, describe, explain
+from tests.messages import check_tensor, check_unchanged, check_value_errors, describe, explain, values
 
 WIDTHS = pytest.mark.parametrize("bits", [8, 5, 4, 3, 2], ids=lambda bits: f"int{bits}")
 AXES = [((7, 12), 0), ((7, 12), 1), ((7, 12), -1), ((7, 12), -2), ((9,), 0), ((9,), -1), ((5, 4, 6), 0), ((5, 4, 6), 1)]
@@ -36,12 +37,37 @@ def weights(rng):
     return torch.randn(24, 96, generator=rng) * torch.logspace(-3, 0, 24)[torch.randperm(24, generator=rng)][:, None]
 
 
-@pytest.mark.points(2)
+@pytest.mark.points(1)
+def test_the_smallest_tensors_get_their_scales(student, rng, for_all):
+    @st.composite
+    def cases(draw):
+        shape = draw(st.lists(st.integers(1, 3), min_size=1, max_size=4))
+        numbers = st.lists(st.integers(-9, 9), min_size=math.prod(shape), max_size=math.prod(shape))
+        w = torch.tensor(draw(numbers), dtype=torch.float32).view(shape)
+        return w, draw(st.integers(-len(shape), len(shape) - 1))
+
+    def law(case, bits):
+        w, axis = case
+        called = f"channel_scales(w, bits={bits}, axis={axis}), w = {values(w)}"
+        got = student.channel_scales(w.clone(), bits=bits, axis=axis)
+        check_tensor(got, called, kept(w.shape, axis), torch.float32, WHICH)
+        largest = w.abs().movedim(axis, 0).flatten(1).amax(1) if w.dim() > 1 else w.abs()
+        loud = (largest > 0).view(got.shape)  # a channel of zeros may have any scale
+        want = torch.where(loud, oracle.channel_scales(w, bits, axis), got.double())
+        oracle.check_scales(got, want, w, called, f"{WHICH} And does the sign count?")
+
+    student.channel_scales(torch.randn(5, 7, generator=rng), axis=1)  # for a diagnosis
+    for_all(law, 60, case=cases(), bits=st.sampled_from([8, 4, 2]))
+
+
+@pytest.mark.points(1)
 @EVERY_AXIS
 def test_one_scale_for_every_index_along_the_axis(student, rng, shape, axis):
     w = torch.randn(shape, generator=rng)
-    called = f"channel_scales(w, axis={axis}), w {describe(w)}"
-    got = check_tensor(student.channel_scales(w.clone(), axis=axis), called, kept(shape, axis), torch.float32, WHICH)
+    called, mine = f"channel_scales(w, axis={axis}), w {describe(w)}", w.clone()
+    got = student.channel_scales(mine, axis=axis)
+    check_unchanged(w, mine, called)
+    check_tensor(got, called, kept(shape, axis), torch.float32, WHICH)
     oracle.check_scales(got, oracle.channel_scales(w, 8, axis), w, called, f"{WHICH} And does the sign count?")
 
 
@@ -57,8 +83,10 @@ def test_the_width_sets_the_last_code_of_every_channel(student, weights, bits):
 @EVERY_AXIS
 def test_every_weight_gets_the_nearest_code_of_its_channel(student, rng, shape, axis):
     w = torch.randn(shape, generator=rng) * 3
-    called = f"quantize_per_channel(w, axis={axis}), w {describe(w)}"
-    q, scales = _pair(student.quantize_per_channel(w.clone(), axis=axis), called, shape, axis)
+    called, mine = f"quantize_per_channel(w, axis={axis}), w {describe(w)}", w.clone()
+    result = student.quantize_per_channel(mine, axis=axis)
+    check_unchanged(w, mine, called)
+    q, scales = _pair(result, called, shape, axis)
     oracle.check_scales(scales, oracle.channel_scales(w, 8, axis), w, f"{called} -> scales", WHICH)
     oracle.check_codes(q, w, oracle.channel_scales(w, 8, axis), 8, f"{called} -> q", oracle.ROUNDING)
 
@@ -128,6 +156,7 @@ def test_zero_rows_bad_input_and_your_copy_of_w(student, weights, rng):
     _check_zeros(student, w.t().contiguous(), 1, [2, 9], "columns 2 and 9 all zeros")
     _check_zeros(student, w.half(), 0, [2, 9], "float16, rows 2 and 9 all zeros")
     _check_zeros(student, torch.tensor([1.0, 0.0, -2.0]), 0, [1], "a vector with a zero")
+    _check_zeros(student, torch.tensor([0.7, 0.0, -2.1]).half(), 0, [1], "a float16 vector with a zero")
     _check_zeros(student, torch.zeros(2, 3), 0, [0, 1], "all zeros")
     cases = {
         "float16": weights.half(),
@@ -164,6 +193,11 @@ def test_zero_rows_bad_input_and_your_copy_of_w(student, weights, rng):
 
 def _check_zeros(student, w, axis, zero, what):
     """Channels `zero` along axis are all zeros: any positive scale, codes 0; the others as if nothing were."""
+    called = f"channel_scales(w, axis={axis}), {what}"
+    alone = student.channel_scales(w.clone(), axis=axis)
+    check_tensor(alone, called, kept(w.shape, axis), torch.float32, WHICH)
+    right = ((alone > 0) & torch.isfinite(alone)).all()
+    assert right, explain(called, describe(alone), "scales > 0, for zeros as well", oracle.ZEROS)
     called = f"quantize_per_channel(w, axis={axis}), {what}"
     q, scales = _pair(student.quantize_per_channel(w.clone(), axis=axis), called, tuple(w.shape), axis)
     silent = scales.movedim(axis, 0)[zero]
@@ -181,6 +215,8 @@ def _pair(result, called, shape, axis):
     """(q, scales) once they have the types and shapes of the contract."""
     pair = isinstance(result, tuple | list) and len(result) == 2
     assert pair, explain(called, f"a {type(result).__name__}", "two tensors, (q, scales)")
+    turned = isinstance(result[1], torch.Tensor) and result[1].dtype == torch.int8
+    assert not turned, explain(called, "the codes in second place", "(q, scales): codes first")
     check_tensor(result[0], called + " -> q", shape, torch.int8)
     check_tensor(result[1], called + " -> scales", kept(shape, axis), torch.float32, WHICH)
     return result

@@ -48,14 +48,14 @@ def test_half_precision_and_zero_weights(student, rng):
     error = (oracle.round_trip(w.half()) - oracle.exact(w.half())) @ oracle.exact(x.half())
     want = error.square().mean().sqrt().item()
     # half-precision weights are full of ties, so a few codes may differ by one step
-    assert abs(got / want - 1) < 0.25, explain(called, got, want, oracle.PRECISION)
+    assert abs(got / want - 1) < 0.25, explain(called, got, want, oracle.PRECISION if 0.3 < got / want < 3 else "")
     codes = torch.randint(-7, 8, (16, 64), generator=rng) + 0.25 * torch.rand(16, 64, generator=rng).round()
     codes[:, 0] = 7
-    for what, w in (("bfloat16", (codes * 7).bfloat16()), ("of size 1e-6", codes * 1e-7)):  # away from ties
+    for what, w in (("bfloat16", (codes * 7).bfloat16()), ("of size 1e-7", codes * 1e-8)):  # away from ties
         called = f"output_error(w, x, bits=4), w {what}"
         got = check_number(student.output_error(w, x, 4), called)
         want = ((oracle.round_trip(w, 4) - oracle.exact(w)) @ x.double()).square().mean().sqrt().item()
-        assert abs(got / want - 1) < 0.01, explain(called, got, want, oracle.PRECISION)
+        assert abs(got / want - 1) < 0.01, explain(called, got, want, oracle.PRECISION if 0.3 < got / want < 3 else "")
 
 
 @pytest.mark.points(2)

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from tests import oracle
-from tests.messages import check_tensor, check_unchanged, describe, explain
+from tests.messages import check_tensor, check_unchanged, describe, explain, values
 
 LEADS = [(5,), (2, 3), (1,), (), (2, 1, 4), (0,), (3, 0)]
 LEADING = pytest.mark.parametrize("lead", LEADS, ids=lambda lead: f"x {(*lead, 'K')}".replace("'", ""))
@@ -39,7 +40,27 @@ def test_quiet_loud_and_silent_tokens_live_together(student, rng):
         _check_tokens(codes, scales, tokens, called)
 
 
-@pytest.mark.points(3)
+@pytest.mark.points(1)
+def test_the_smallest_sums_of_products_are_exact(student, rng, for_all):
+    def matrices(k):
+        row = st.lists(st.integers(-127, 127), min_size=k, max_size=k)
+        return st.lists(row, min_size=1, max_size=2).map(lambda rows: torch.tensor(rows, dtype=torch.int8))
+
+    def law(pair):
+        xq, wq = pair
+        called = f"int8_product(xq, wq), xq = {values(xq)}, wq = {values(wq)}"
+        got = check_tensor(student.int8_product(xq, wq), called, (len(xq), len(wq)), torch.int32)
+        want = (xq.double() @ wq.double().t()).long()
+        think = "Which dtype do the products have, and is there room for them?"
+        assert torch.equal(got.long(), want), explain(called, values(got), values(want), think)
+
+    pairs = st.integers(2, 4).flatmap(lambda k: st.tuples(matrices(k), matrices(k)))
+    large = torch.randint(-127, 128, (8, 64), generator=rng).to(torch.int8)
+    student.int8_product(large, large)  # for a diagnosis
+    for_all(law, 60, pair=pairs)
+
+
+@pytest.mark.points(2)
 @pytest.mark.parametrize("k", [2, 3, 64, 1024, 1100, 2048, 4096], ids=lambda k: f"K={k}")
 def test_sums_of_code_products_are_exact(student, rng, k):
     random = torch.randint(-127, 128, (6, k), generator=rng).to(torch.int8)
@@ -120,7 +141,8 @@ def _check_product(student, x, rng, n, biased, wq=None, think=SCALES):
     before = [argument.clone() for argument in arguments]
     called = f"int8_matmul(x, wq, w_scales, {'bias' if biased else 'None'}), x {describe(x)}"
     result = student.int8_matmul(x, wq, w_scales, bias) if biased else student.int8_matmul(x, wq, w_scales)
-    got = check_tensor(result, called, (*lead, n), torch.float32)
+    axes = "How many axes has x, how many has the result, and which of your scales has more?"
+    got = check_tensor(result, called, (*lead, n), torch.float32, axes)
     for old, new in zip(before, arguments, strict=True):
         check_unchanged(old, new, called)
     want, allowed = int8_linear_oracle(x, wq, w_scales, bias)

@@ -85,14 +85,16 @@ def test_it_is_evaluated_in_eval_mode_without_gradients(student, spy, rng):
 @pytest.mark.points(2)
 @pytest.mark.parametrize("raise_at", [0, 1, 3], ids=["all-well", "first-call-raises", "third-call-raises"])
 def test_every_part_gets_its_mode_back(student, rng, raise_at):
-    tokens = torch.randint(12, (50,), generator=rng)
-    for what, trains in (("in train mode", True), ("in eval mode", False)):
+    tokens, mode = torch.randint(12, (50,), generator=rng), {True: "train", False: "eval"}
+    left, called = (
+        [],
+        f"perplexity(model, ...), in which call {raise_at} raises" if raise_at else "perplexity(model, ...)",
+    )
+    for trains in (True, False):
         spy = Spy(12, rng, raise_at).train(trains)
         spy.frozen[0].train(not trains)  # one part in the other mode, deep down, as in fine-tuning
         before = {name: module.training for name, module in spy.named_modules()}
-        called = f"perplexity(model, ...), a model {what} but for one part"
         if raise_at:
-            called += f", which raises in call {raise_at}"
             try:
                 # batched windows may need fewer calls than this spy waits for; they have nothing to restore late
                 student.perplexity(spy, tokens, CONTEXT)
@@ -105,13 +107,12 @@ def test_every_part_gets_its_mode_back(student, rng, raise_at):
             student.perplexity(spy, tokens, CONTEXT)
         after = {name: module.training for name, module in _called(student, spy, called).named_modules()}
         changed = [name for name in before if before[name] != after[name]]
-        mode = {True: "train", False: "eval"}
-        assert not changed, explain(
-            called,
-            f"`{changed and changed[0] or 'the model'}` left in {mode[bool(changed and after[changed[0]])]} mode",
-            "every part in the mode it was in",
-            "What runs even after an error, and is one flag enough for all parts?",
-        )
+        if changed:
+            parts = f"{len(changed)} of {len(before)} parts, `{changed[-1]}` for one,"
+            what = f"of a model in {mode[trains]} mode but for `frozen.0`"
+            left.append(f"{parts} {what}, left in {mode[after[changed[-1]]]} mode")
+    think = "What runs even after an error, and is one flag enough for all parts?"
+    assert not left, explain(called, "; ".join(left), "every part in the mode it was in", think)
     settings = student.settings()
     assert settings["torch.is_grad_enabled()"], explain(called, "gradients switched off for good", "as before")
 
