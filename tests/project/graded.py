@@ -3,10 +3,10 @@
 reports = run(folder, "ex01_round_trip", "ex02_per_channel")
 reports["test_ties_go_to_the_even_code"] -> [{"outcome": ..., "kind": ..., "message": ...}, ...], one a case
 
-run_each(answers) does it for many answers to single exercises, several to a process: importing torch takes longer than
-most suites.
+run_shared(jobs, 2) does it for many submissions.
 """
 
+import faulthandler
 import json
 import os
 import subprocess
@@ -32,48 +32,77 @@ class Job:
     exercises: tuple[str, ...]
     seed: int = 1
     test: str = ""
+    to_the_first: bool = False  # failure, and no further
+    diagnosis: float = 0  # seconds
+    plugin: str = ""  # to load besides
+    random_only: bool = False  # of the quick tests those whose inputs depend on the seed
 
 
 def run(submission: Path, *exercises: str, seed: int = 1) -> Reports:
     return run_all([Job(str(Path(submission).resolve()), exercises, seed)])[0]
 
 
-def run_each(answers: Sequence[Path], seed: int, tests: Sequence[str] = (), processes: int = 1) -> list[Reports]:
-    """Each answer, a file in a folder called like its exercise, in the place of the solution's file.
+def standing_in(folder: Path, answers: Sequence[Path]) -> list[Path]:
+    """A submission for each answer, a file in a folder called like its exercise, which takes the solution's place."""
+    submissions = [Path(folder, str(k)).resolve() for k in range(len(answers))]
+    for submission, answer in zip(submissions, answers, strict=True):
+        submission.mkdir()
+        for file in (ROOT / "solutions").glob("ex*.py"):
+            mine = file.stem == answer.parent.name
+            (submission / file.name).write_bytes((answer if mine else file).read_bytes())
+    return submissions
 
-    tests: for each answer the one test to run; without it all of its suite
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        jobs = []
-        for k, answer in enumerate(answers):
-            submission = Path(folder, str(k))
-            submission.mkdir()
-            for file in (ROOT / "solutions").glob("ex*.py"):
-                mine = file.stem == answer.parent.name
-                (submission / file.name).write_bytes((answer if mine else file).read_bytes())
-            jobs.append(Job(str(submission.resolve()), (answer.parent.name,), seed, tests[k] if tests else ""))
-        shares = [jobs[k::processes] for k in range(processes)]
-        with ThreadPoolExecutor(processes) as pool:
-            done = list(pool.map(run_all, shares))
-        return [done[k % processes][k // processes] for k in range(len(jobs))]
+
+def run_shared(jobs: Sequence[Job], processes: int) -> list[Reports]:
+    """All jobs in so many processes at once: importing torch takes longer than most suites."""
+    shares = [jobs[k::processes] for k in range(processes)]
+    with ThreadPoolExecutor(processes) as pool:
+        done = list(pool.map(run_all, shares))
+    return [done[k % processes][k // processes] for k in range(len(jobs))]
 
 
 def run_all(jobs: Sequence[Job]) -> list[Reports]:
     """All jobs one after the other in one process."""
+    reports, said = _attempt(jobs)
+    assert len(reports) == len(jobs), f"the suites did not run to their end:\n{said}"
+    return reports
+
+
+def run_hardy(jobs: Sequence[Job], seconds: float, environment: dict[str, str] | None = None) -> list[Reports]:
+    """The same for answers that may end their process, or run for longer than so many seconds: these are crashed."""
+    reports: list[Reports] = []
+    while len(reports) < len(jobs):
+        some, said = _attempt(jobs[len(reports) :], seconds, environment)
+        reports += some
+        if len(reports) < len(jobs):
+            reports.append({"the process": [{"outcome": "crashed", "kind": "crashed", "message": said}]})
+    return reports
+
+
+def _attempt(
+    jobs: Sequence[Job], seconds: float = 0, environment: dict[str, str] | None = None
+) -> tuple[list[Reports], str]:
+    """As many of the jobs as one process gets done, and the end of what it printed."""
     with tempfile.TemporaryDirectory() as folder:
         answers = Path(folder, "answers")
-        command = [sys.executable, "-m", "tests.project.graded", str(answers)]
+        command = [sys.executable, "-m", "tests.project.graded", str(answers), str(seconds)]
         asked = json.dumps([asdict(job) for job in jobs])
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, input=asked)
+        variables = os.environ | (environment or {})
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, input=asked, env=variables)
         reports = [json.loads(line) for line in answers.read_text().splitlines()] if answers.exists() else []
-        complaint = f"the suites did not run to their end:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-        assert len(reports) == len(jobs), complaint
-        return reports
+        return reports, f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
 
 
 class Collector:
-    def __init__(self):
+    def __init__(self, random_only: bool = False):
         self.reports: Reports = {}
+        self.random_only = random_only
+
+    def pytest_collection_modifyitems(self, items):
+        if self.random_only:
+            items[:] = [
+                i for i in items if {"rng", "seed"} & set(i.fixturenames) and not i.get_closest_marker("timeout")
+            ]
 
     def pytest_runtest_logreport(self, report):
         if hasattr(report, "kata"):
@@ -81,16 +110,20 @@ class Collector:
             self.reports.setdefault(name, []).append(report.kata | {"case": report.nodeid})
 
 
-def _main(answers: Path) -> None:
+def _main(answers: Path, seconds: float) -> None:
     import torch
 
     as_set = torch.get_num_threads(), torch.backends.quantized.engine
     with answers.open("w") as file:
         for job in json.load(sys.stdin):
-            collector = Collector()
+            if seconds:
+                faulthandler.dump_traceback_later(seconds, exit=True)
+            collector = Collector(job["random_only"])
             suites = [f"tests/test_{exercise}.py" for exercise in job["exercises"]]
             suites = [f"{suites[0]}::{job['test']}"] if job["test"] else suites
             options = [f"--submission={job['submission']}", f"--seed={job['seed']}", "-q", "--timeout=300"]
+            os.environ["PYTEST_PLUGINS"] = job["plugin"]  # not -p: a diagnosis has a session of its own
+            options += ["--maxfail=1"] * job["to_the_first"] + [f"--diagnosis={job['diagnosis']}"]
             pytest.main([*suites, *options], plugins=[collector])
             file.write(json.dumps(collector.reports) + "\n")
             file.flush()
@@ -101,4 +134,4 @@ def _main(answers: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    _main(Path(sys.argv[1]), float(sys.argv[2]))

@@ -1,6 +1,7 @@
 """Takes 127 for the last code at every width. What is bits for?"""
 
 # caught by: test_the_largest_weight_lands_on_the_last_code
+# says: called symmetric_scale(w, bits=7), max|w| = ... got ... expected
 
 import torch
 

@@ -1,6 +1,7 @@
 """Checks bits by assert. Which error does the contract name?"""
 
 # caught by: test_what_cannot_be_quantized_is_a_value_error
+# says: called symmetric_scale(float32 (... 48), -8)... raised AssertionError ... expected a ValueError, from symmetri
 
 import torch
 

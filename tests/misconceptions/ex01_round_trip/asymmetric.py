@@ -1,6 +1,7 @@
 """Spreads 256 codes between the smallest and the largest weight. Is zero a code of its own?"""
 
 # caught by: test_the_largest_weight_lands_on_the_last_code
+# says: called symmetric_scale(w, bits=8), max|w| = ... got ... expected
 
 import torch
 

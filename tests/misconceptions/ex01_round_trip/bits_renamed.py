@@ -1,6 +1,7 @@
 """Calls the parameter n_bits. By which names may a caller pass arguments?"""
 
 # caught by: test_the_largest_weight_lands_on_the_last_code
+# says: called symmetric_scale(float32 (... 48), bits... raised TypeError: symmetric_scale() got an unexpected keyword
 
 import torch
 

@@ -2,6 +2,7 @@
 the contract?"""
 
 # caught by: test_what_cannot_be_quantized_is_a_value_error
+# says: called symmetric_scale(w, bits), bits=... which is not 2 to 8 ... expected a ValueError
 
 import torch
 

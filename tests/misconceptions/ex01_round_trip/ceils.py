@@ -1,6 +1,7 @@
 """Rounds up. Which way do the errors lean?"""
 
 # caught by: test_every_weight_gets_the_nearest_code
+# says: called quantize(w, ... bits=8), w = [...] ... expected code ... the nearest in [... 127]
 
 import torch
 

@@ -1,6 +1,7 @@
 """Checks w in symmetric_scale and nowhere else. Which functions can be called on their own?"""
 
 # caught by: test_what_cannot_be_quantized_is_a_value_error
+# says: called quantize(w, ..., bits), w is empty ... got int8 (...), and no error ... expected a ValueError
 
 import torch
 

@@ -1,6 +1,7 @@
-"""Never lets the scale fall below 1e-8. How small may weights be?"""
+"""Never lets the scale fall below a fixed number. How small may weights be?"""
 
 # caught by: test_sign_size_and_repetition_change_nothing
+# says: called round_trip(w, bits=8), w times 2**-80 ... expected at most ..., which is half a step, s / 2
 
 import torch
 

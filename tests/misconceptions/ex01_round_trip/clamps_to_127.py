@@ -1,6 +1,7 @@
-"""Clamps to the range of 8 bits at every width. Which codes has a grid of 4 bits?"""
+"""Clamps to the range of 8 bits at every width. Which codes has a narrower grid?"""
 
 # caught by: test_codes_stay_on_the_grid
+# says: called quantize(w, ..., bits=7), w reaches beyond the grid ... expected code ... the nearest in [... 63]
 
 import torch
 

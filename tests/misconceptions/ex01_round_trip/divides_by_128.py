@@ -1,6 +1,7 @@
 """Takes the number of negative codes for the last code. On which code does the largest weight land?"""
 
 # caught by: test_the_largest_weight_lands_on_the_last_code
+# says: called symmetric_scale(w, bits=8), max|w| = ... got ... expected
 
 import torch
 

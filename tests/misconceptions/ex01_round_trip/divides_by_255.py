@@ -2,6 +2,7 @@
 weight land?"""
 
 # caught by: test_the_largest_weight_lands_on_the_last_code
+# says: called symmetric_scale(w, bits=8), max|w| = ... got ... expected
 
 import torch
 

@@ -1,6 +1,7 @@
 """Leaves the codes as floats. How many bytes has a code?"""
 
 # caught by: test_every_weight_gets_the_nearest_code
+# says: called quantize(w, ... bits=8), w = [...] ... expected an int8 tensor of shape (...)
 
 import torch
 

@@ -1,6 +1,7 @@
 """Adds one half and rounds down. Where does a number half-way between two codes go?"""
 
 # caught by: test_ties_go_to_the_even_code
+# says: called quantize(w, ...), w = n + 1/2 steps ... expected code -100: half-way goes to the even neighbour
 
 import torch
 

@@ -1,6 +1,7 @@
 """Takes the largest weight, sign included. What if the largest one is negative?"""
 
 # caught by: test_the_largest_weight_lands_on_the_last_code
+# says: called symmetric_scale(w, bits=8), max|w| = ... got ... expected
 
 import torch
 

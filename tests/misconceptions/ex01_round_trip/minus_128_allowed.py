@@ -1,6 +1,7 @@
 """Uses every code that an int8 has. Which code has no counterpart?"""
 
 # caught by: test_codes_stay_on_the_grid
+# says: called quantize(w, ..., bits=8), w reaches beyond the grid ... expected code ... the nearest in [... 127]
 
 import torch
 

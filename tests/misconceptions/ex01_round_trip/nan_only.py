@@ -1,6 +1,7 @@
 """Looks for NaN only. What else is not finite?"""
 
 # caught by: test_what_cannot_be_quantized_is_a_value_error
+# says: called symmetric_scale(w, bits), w holds infinity ... expected a ValueError
 
 import torch
 

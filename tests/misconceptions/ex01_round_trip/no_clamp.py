@@ -1,6 +1,7 @@
-"""Trusts that every weight lies on the grid. What does int8 do with 128?"""
+"""Does not clamp codes before they become int8. What does int8 do with 128?"""
 
 # caught by: test_codes_stay_on_the_grid
+# says: called quantize(w, ..., bits=8), w reaches beyond the grid ... expected code ... the nearest in [... 127]
 
 import torch
 

@@ -1,6 +1,7 @@
 """Clips the largest 0.1 percent of the weights. Which bound do the clipped weights still keep?"""
 
 # caught by: test_the_largest_weight_lands_on_the_last_code
+# says: called symmetric_scale(w, bits=8), max|w| = ... got ... expected
 
 import torch
 

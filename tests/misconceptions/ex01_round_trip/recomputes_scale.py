@@ -1,6 +1,7 @@
 """Ignores the scale it is given. Whose decision is it?"""
 
 # caught by: test_ties_go_to_the_even_code
+# says: called quantize(w, ...), w = n + 1/2 steps ... expected code -100: half-way goes to the even neighbour
 
 import torch
 

@@ -1,6 +1,7 @@
 """Rounds to three decimals and calls it a round trip. Which values can a code stand for?"""
 
 # caught by: test_error_is_at_most_half_a_step
+# says: called round_trip(w, bits=8), w float32 (... expected a whole number of steps, at most 127: all that a code of
 
 import torch
 

@@ -1,6 +1,7 @@
 """Counts on a scale that is a tensor. What else may a scale be?"""
 
 # caught by: test_ties_go_to_the_even_code
+# says: called quantize(float32 (...), ...) ... raised AttributeError: 'float' object has no attribute 'float'
 
 import torch
 

@@ -1,6 +1,7 @@
 """Rounds up or down by chance. How far off may one weight be?"""
 
 # caught by: test_every_weight_gets_the_nearest_code
+# says: the same call, twice ... got two different results ... expected one result for the same arguments
 
 import torch
 

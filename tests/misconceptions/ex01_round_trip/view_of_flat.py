@@ -1,6 +1,7 @@
 """Flattens w by view. Which tensors have no flat view?"""
 
 # caught by: test_any_tensor_of_finite_numbers_will_do
+# says: called symmetric_scale(float32 (... 64), 8)... raised RuntimeError: view size is not compatible with input ten
 
 import torch
 

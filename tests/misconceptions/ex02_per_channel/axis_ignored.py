@@ -1,6 +1,7 @@
-"""Always a scale for each row. What is axis for?"""
+"""Takes a scale for each row, whatever the axis. What is axis for?"""
 
 # caught by: test_one_scale_for_every_index_along_the_axis
+# says: called channel_scales(w, axis=1), w float32 (... 12) in [...] ... expected a float32 tensor of shape (... 12)
 
 import torch
 

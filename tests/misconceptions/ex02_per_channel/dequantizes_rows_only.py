@@ -1,6 +1,7 @@
 """Multiplies every row by its scale, whatever the shape of the scales. Along which axis do they lie?"""
 
 # caught by: test_codes_times_their_channels_scale_is_the_way_back
+# says: called dequantize_per_channel(int8 (... 12),... raised RuntimeError: The size of tensor a (7) must match the s
 
 import torch
 

@@ -1,6 +1,7 @@
-"""Returns one scale for each channel in a row. How does it broadcast against w?"""
+"""Returns the scales as a flat vector. How does it broadcast against w?"""
 
 # caught by: test_one_scale_for_every_index_along_the_axis
+# says: called channel_scales(w, axis=0), w float32 (... 12) in [...] ... expected a float32 tensor of shape (... 1)
 
 import torch
 

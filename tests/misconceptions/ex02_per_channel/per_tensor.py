@@ -1,6 +1,7 @@
-"""One scale for everything, repeated for each channel. How many scales are independent?"""
+"""Takes one scale for everything, repeated for each channel. How many scales are independent?"""
 
 # caught by: test_one_scale_for_every_index_along_the_axis
+# says: called channel_scales(w, axis=0), w float32 (... 12) in [...] ... expected scale
 
 import torch
 

@@ -1,6 +1,7 @@
 """Casts codes to int8 without rounding. What does a cast do with the fraction?"""
 
 # caught by: test_every_weight_gets_the_nearest_code_of_its_channel
+# says: called quantize_per_channel(w, axis=0), w flo... expected code ... the nearest in [... 127]
 
 import torch
 

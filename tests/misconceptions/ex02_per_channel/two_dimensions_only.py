@@ -1,6 +1,7 @@
 """Reduces axis 1 or 0. What about weights of a convolution?"""
 
 # caught by: test_one_scale_for_every_index_along_the_axis
+# says: called channel_scales(w, axis=0), w float32 (... 6) in [...] ... expected a float32 tensor of shape (... 1)
 
 import torch
 

@@ -1,6 +1,7 @@
 """Treats a vector apart, since each of its elements is a channel. What about an element that is zero?"""
 
 # caught by: test_zero_rows_bad_input_and_your_copy_of_w
+# says: called channel_scales(w, axis=0), a vector with a zero ... expected scales > ... for zeros as well
 
 import torch
 

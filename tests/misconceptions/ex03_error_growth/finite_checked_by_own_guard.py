@@ -1,6 +1,7 @@
 """Replaces what is not finite by zero. What should a weight that is NaN do?"""
 
 # caught by: test_bad_weights_are_a_value_error
+# says: called output_error(w, x, bits), w holds NaN ... expected a ValueError
 
 import math
 

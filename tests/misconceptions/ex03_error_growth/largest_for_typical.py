@@ -1,6 +1,7 @@
 """Takes s / 2 for the typical error of a weight. Is every weight off by that much?"""
 
 # caught by: test_theory_is_the_formula_of_the_lesson
+# says: called typical_error(...) ... got ... expected
 
 import math
 

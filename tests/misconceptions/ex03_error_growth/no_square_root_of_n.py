@@ -1,6 +1,7 @@
 """Lets typical errors add up like n. What do errors of random sign do?"""
 
 # caught by: test_theory_is_the_formula_of_the_lesson
+# says: called typical_error(...) ... got ... expected
 
 import math
 

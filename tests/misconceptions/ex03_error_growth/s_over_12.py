@@ -1,6 +1,7 @@
 """Divides by 12. Is 1/12 a variance or a standard deviation?"""
 
 # caught by: test_theory_is_the_formula_of_the_lesson
+# says: called typical_error(...) ... got ... expected
 
 import math
 

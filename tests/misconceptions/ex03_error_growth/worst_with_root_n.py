@@ -1,6 +1,7 @@
 """Lets worst cases add up like the root of n. Which signs has the worst case?"""
 
 # caught by: test_the_worst_case_adds_up_like_n
+# says: called worst_case_error(...) ... got ... expected
 
 import math
 

@@ -1,6 +1,7 @@
 """Lets every weight be off by a whole step. How far off is one weight at most?"""
 
 # caught by: test_the_worst_case_adds_up_like_n
+# says: called worst_case_error(...) ... got ... expected
 
 import math
 

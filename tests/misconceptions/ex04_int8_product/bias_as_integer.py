@@ -1,6 +1,7 @@
 """Rounds the bias to whole steps of the sum. May the bias be rounded?"""
 
 # caught by: test_matmul_scales_the_integer_sum_and_adds_the_bias
+# says: called int8_matmul(x, wq, w_scales, bias), x... expected ... within ..., integer sum * token scale * channel s
 
 import torch
 

@@ -1,6 +1,7 @@
 """Gives the bias a dimension in place, so that it fits. Whose tensor is it?"""
 
 # caught by: test_matmul_scales_the_integer_sum_and_adds_the_bias
+# says: called int8_matmul(x, wq, w_scales, bias), x float32 (... 5) in [...] ... expected the argument as it was
 
 import torch
 

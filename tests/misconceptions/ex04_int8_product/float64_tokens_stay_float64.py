@@ -1,6 +1,7 @@
 """Converts half precision and leaves all else as it is. Which precision has a scale?"""
 
 # caught by: test_quiet_loud_and_silent_tokens_live_together
+# says: called quantize_tokens(x), float64 -> scales ... expected a float32 tensor of shape (... 1)
 
 import torch
 

@@ -1,6 +1,7 @@
 """Turns all codes back into floats and multiplies those. Where is the product in integers?"""
 
 # caught by: test_matmul_scales_the_integer_sum_and_adds_the_bias
+# says: called int8_matmul(x, wq, w_scales, None), x... expected ... within ..., integer sum * token scale * channel s
 
 import torch
 

@@ -1,6 +1,7 @@
 """Returns the sums as floats. Which dtype was asked for?"""
 
 # caught by: test_sums_of_code_products_are_exact
+# says: called int8_product(xq, wq), random codes, K = 2 ... expected an int32 tensor of shape (... 6)
 
 import torch
 

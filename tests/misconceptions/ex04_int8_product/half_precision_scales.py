@@ -1,6 +1,7 @@
 """Computes scales in the precision that the tokens came in. How many digits has half precision?"""
 
 # caught by: test_quiet_loud_and_silent_tokens_live_together
+# says: called quantize_tokens(x), float16 -> scales ... expected scale
 
 import torch
 

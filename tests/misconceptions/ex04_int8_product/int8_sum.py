@@ -1,6 +1,7 @@
 """Multiplies int8 by int8. What is 100 * 100 in int8?"""
 
 # caught by: test_sums_of_code_products_are_exact
+# says: called int8_product(xq, wq), random codes, K = 2 ... got ... (12 of 12 differ) ... expected
 
 import torch
 

@@ -1,6 +1,7 @@
 """Multiplies by the mean of the channel scales. Which scale belongs to a column?"""
 
 # caught by: test_matmul_scales_the_integer_sum_and_adds_the_bias
+# says: called int8_matmul(x, wq, w_scales, None), x... expected ... within ..., integer sum * token scale * channel s
 
 import torch
 

@@ -1,6 +1,7 @@
-"""One scale for each feature, over all tokens. Can it leave the sum over k?"""
+"""Takes one scale for each feature, over all tokens. Which scale can be taken out of a sum over features?"""
 
 # caught by: test_every_token_has_a_scale_of_its_own
+# says: called quantize_tokens(x), x float32 (... 48)... expected a float32 tensor of shape (... 1)
 
 import torch
 

@@ -1,6 +1,7 @@
-"""One scale for each sequence of a batch. What is a token?"""
+"""Takes one scale for each sequence of a batch. What is a token?"""
 
 # caught by: test_every_token_has_a_scale_of_its_own
+# says: called quantize_tokens(x), x float32 (... 48) in [...] -> scales ... expected scale
 
 import torch
 

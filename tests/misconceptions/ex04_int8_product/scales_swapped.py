@@ -1,6 +1,7 @@
 """Multiplies rows by channel scales. Which scale belongs to a row?"""
 
 # caught by: test_matmul_scales_the_integer_sum_and_adds_the_bias
+# says: called int8_matmul(float32 (... 5), int8 (... raised RuntimeError: The size of tensor a (4) must match the siz
 
 import torch
 

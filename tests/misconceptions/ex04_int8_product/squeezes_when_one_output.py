@@ -1,6 +1,7 @@
 """Drops dimensions of size 1 to undo what it did to a single token. What if there is a single output channel?"""
 
 # caught by: test_products_keep_any_leading_shape
+# says: called int8_product(xq, wq), xq (...), wq (... 40) ... expected an int32 tensor of shape (...)
 
 import torch
 

@@ -1,6 +1,7 @@
 """Casts to int8 without rounding. What does a cast do with the fraction?"""
 
 # caught by: test_every_token_has_a_scale_of_its_own
+# says: called quantize_tokens(x), x float32 (... 48) in [...] -> codes ... expected code ... the nearest in [... 127]
 
 import torch
 

@@ -1,6 +1,7 @@
 """Uses torch.mm. Which shapes may x have?"""
 
 # caught by: test_products_keep_any_leading_shape
+# says: called int8_product(int8 (... 40), int8 (... 40)) ... raised RuntimeError: self must be a matrix
 
 import torch
 

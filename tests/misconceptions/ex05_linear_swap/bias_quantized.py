@@ -1,6 +1,7 @@
 """Rounds the bias to 8 bits, too. How much would that save?"""
 
 # caught by: test_a_layer_computes_in_exact_integers
+# says: called int8_linear(linear)(x), with bias, x (... expected ... within ..., int8 codes multiplied exactly, then
 
 import copy
 

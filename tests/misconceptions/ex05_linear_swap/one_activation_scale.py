@@ -1,6 +1,7 @@
-"""One scale for all tokens of a call. What does a loud token do to the others?"""
+"""Takes one scale for all tokens of a call. What does a loud token do to the others?"""
 
 # caught by: test_a_token_does_not_feel_its_neighbours
+# says: called int8_linear(linear)(x), a token next t... expected ... within ..., as in the quiet batch
 
 import copy
 

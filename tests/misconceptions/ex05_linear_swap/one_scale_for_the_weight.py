@@ -1,6 +1,7 @@
-"""One scale for the whole weight, repeated. How many scales has a layer?"""
+"""Takes one scale for the whole weight, repeated. How many scales has a layer?"""
 
 # caught by: test_a_layer_computes_in_exact_integers
+# says: called int8_linear(linear)(x), with bias, x (... expected ... within ..., int8 codes multiplied exactly, then
 
 import copy
 

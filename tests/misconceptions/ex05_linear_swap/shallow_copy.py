@@ -1,6 +1,7 @@
 """Copies the model with copy.copy. How deep does it reach?"""
 
 # caught by: test_the_model_you_were_given_stays_as_it_was
+# says: called swap_linears(model) ... got `first.0` of the original model changed ... expected the original untouched
 
 import copy
 

@@ -1,6 +1,7 @@
 """Makes a new layer for each place. How do you recognize a module that you met before?"""
 
 # caught by: test_a_linear_used_twice_stays_one_layer
+# says: called swap_linears(model), one Linear in several places ... expected ...: each of 5 Linears once
 
 import copy
 

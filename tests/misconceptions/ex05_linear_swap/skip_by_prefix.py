@@ -1,6 +1,7 @@
 """Skips every layer whose name begins with one of the names. Which layers have the full name?"""
 
 # caught by: test_skipped_names_stay_float
+# says: called swap_linears(model, skip=['1']), Linears `...`, `...`, `1` and `10` ... expected one, that of `1`
 
 import copy
 

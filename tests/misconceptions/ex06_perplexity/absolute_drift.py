@@ -1,6 +1,7 @@
 """Returns the size of the drift. What does a negative drift mean?"""
 
 # caught by: test_drift_is_a_fraction_of_before
+# says: called drift(before=..., after=...) ... got ... expected
 
 import math
 

@@ -1,6 +1,7 @@
 """Ends with model.train(). In which mode was it before?"""
 
 # caught by: test_every_part_gets_its_mode_back
+# says: called perplexity(model, ...) ... expected every part in the mode it was in
 
 import math
 

@@ -1,6 +1,7 @@
 """Returns NaN when the model raises. Who learns of the error?"""
 
 # caught by: test_every_part_gets_its_mode_back
+# says: called perplexity(model, ...), in which call 1 raises ... expected the model's own error to come through
 
 import math
 

@@ -1,6 +1,7 @@
 """Restores the mode of the model and of its direct children. What about the parts of a part?"""
 
 # caught by: test_every_part_gets_its_mode_back
+# says: called perplexity(model, ...) ... expected every part in the mode it was in
 
 import math
 

@@ -1,6 +1,7 @@
 """Restores one flag with model.train(mode). Is one flag enough for all parts?"""
 
 # caught by: test_every_part_gets_its_mode_back
+# says: called perplexity(model, ...) ... expected every part in the mode it was in
 
 import math
 

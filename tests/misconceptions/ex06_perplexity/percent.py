@@ -1,6 +1,7 @@
 """Returns percent. What is 1 percent as a fraction?"""
 
 # caught by: test_drift_is_a_fraction_of_before
+# says: called drift(before=..., after=...) ... got ... expected
 
 import math
 

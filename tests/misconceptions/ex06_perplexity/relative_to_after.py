@@ -1,6 +1,7 @@
 """Divides by the later figure. Which of the two is the reference?"""
 
 # caught by: test_drift_is_a_fraction_of_before
+# says: called drift(before=..., after=...) ... got ... expected
 
 import math
 

@@ -1,6 +1,7 @@
 """Counts weight matrices and embeddings. Which small tensors has every layer besides?"""
 
 # caught by: test_the_ratio_follows_from_the_shape
+# says: called predicted_ratio(GPTConfig(vocab_size=... expected ...: 94% of ... parameters are Linear weights
 
 import io
 

@@ -1,6 +1,7 @@
 """Counts the whole context. How many tokens were asked about?"""
 
 # caught by: test_a_kv_cache_holds_keys_and_values_of_every_layer
+# says: called kv_cache_bytes(1 layers of width ... t... expected 64: what llm.model.KVCache allocates
 
 import io
 

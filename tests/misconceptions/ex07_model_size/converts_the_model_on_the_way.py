@@ -1,6 +1,7 @@
 """Moves the model to eval mode before saving. Whose model is it?"""
 
 # caught by: test_saved_bytes_are_those_of_the_file
+# says: called saved_bytes(a float32 Linear) ... expected the model as it was
 
 import io
 

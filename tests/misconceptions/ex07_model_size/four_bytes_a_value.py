@@ -1,6 +1,7 @@
-"""Always four bytes. What is bytes_per_value for?"""
+"""Counts four bytes for every value. What is bytes_per_value for?"""
 
 # caught by: test_a_kv_cache_holds_keys_and_values_of_every_layer
+# says: called kv_cache_bytes(..., bytes_per_value=1) ... got ... expected
 
 import io
 

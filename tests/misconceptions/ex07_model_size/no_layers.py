@@ -1,6 +1,7 @@
 """Counts one layer. Who keeps keys and values?"""
 
 # caught by: test_a_kv_cache_holds_keys_and_values_of_every_layer
+# says: called kv_cache_bytes(3 layers of width ... t... expected ...: what llm.model.KVCache allocates
 
 import io
 

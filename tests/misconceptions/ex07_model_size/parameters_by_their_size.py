@@ -1,6 +1,7 @@
 """Counts parameters by the bytes they take. Where do int8 codes live?"""
 
 # caught by: test_saved_bytes_are_those_of_the_file
+# says: called saved_bytes(int8 codes in a buffer) ... got 0 bytes ... expected ... bytes
 
 import io
 

@@ -1,6 +1,7 @@
 """Counts parameters, four bytes each. Where do int8 codes live?"""
 
 # caught by: test_saved_bytes_are_those_of_the_file
+# says: called saved_bytes(a float16 Linear) ... got ... bytes ... expected ... bytes
 
 import io
 

@@ -1,6 +1,7 @@
 """Saves the module itself instead of its state dict. What does a module hold that is not in its state dict?"""
 
 # caught by: test_saved_bytes_are_those_of_the_file
+# says: called saved_bytes(a large buffer that is not persistent) ... got ... bytes ... expected ... bytes
 
 import io
 

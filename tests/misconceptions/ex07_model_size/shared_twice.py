@@ -1,6 +1,7 @@
 """Counts storages, those with two names twice. How often is a shared tensor saved?"""
 
 # caught by: test_saved_bytes_are_those_of_the_file
+# says: called saved_bytes(one tensor under two names) ... got ... bytes ... expected ... bytes
 
 import io
 

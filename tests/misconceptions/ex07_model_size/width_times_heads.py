@@ -1,6 +1,7 @@
 """Counts the width once for each head. How wide is a head?"""
 
 # caught by: test_a_kv_cache_holds_keys_and_values_of_every_layer
+# says: called kv_cache_bytes(3 layers of width ... t... expected ...: what llm.model.KVCache allocates
 
 import io
 

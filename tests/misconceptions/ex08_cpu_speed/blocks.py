@@ -1,6 +1,7 @@
 """Times all baselines first and all candidates after. What if the machine slows down in the middle?"""
 
 # caught by: test_speedup_is_the_median_of_paired_ratios
+# says: called paired_speedup(baseline, candidate, ro... expected ..., from [...]
 
 import contextlib
 import statistics

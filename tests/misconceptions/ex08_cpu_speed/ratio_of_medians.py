@@ -1,6 +1,7 @@
 """Divides the median of one by the median of the other. What became of the pairs?"""
 
 # caught by: test_speedup_is_the_median_of_paired_ratios
+# says: called paired_speedup(baseline, candidate, ro... expected ..., from [...]
 
 import contextlib
 import statistics

@@ -1,6 +1,7 @@
 """Divides total by total. What does one slow pair do to it?"""
 
 # caught by: test_speedup_is_the_median_of_paired_ratios
+# says: called paired_speedup(baseline, candidate, ro... expected ..., from [...]
 
 import contextlib
 import statistics

@@ -1,6 +1,7 @@
 """Drops the fastest and the slowest call and takes the mean of the rest. Which of the rest decides a median?"""
 
 # caught by: test_latency_is_the_median_after_warming_up
+# says: called median_latency(fn, warmup=... repeats=... clock) ... got ... expected ..., from [...]
 
 import contextlib
 import statistics

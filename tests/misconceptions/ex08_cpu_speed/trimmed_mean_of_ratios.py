@@ -1,6 +1,7 @@
 """Drops the smallest and the largest ratio and takes the mean of the rest. Which of the rest decides a median?"""
 
 # caught by: test_speedup_is_the_median_of_paired_ratios
+# says: called paired_speedup(baseline, candidate, ro... expected ..., from [...]
 
 import contextlib
 import statistics

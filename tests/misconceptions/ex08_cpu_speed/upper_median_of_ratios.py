@@ -1,6 +1,7 @@
 """Takes the element at half the length of the sorted ratios. What is the middle of an even number?"""
 
 # caught by: test_speedup_is_the_median_of_paired_ratios
+# says: called paired_speedup(baseline, candidate, ro... expected ..., from [...]
 
 import contextlib
 import statistics

@@ -1,6 +1,7 @@
 """Times warm-up calls as well. Which calls do not count?"""
 
 # caught by: test_latency_is_the_median_after_warming_up
+# says: called median_latency(fn, warmup=... repeats=... clock) ... got ... expected ..., from [...]
 
 import contextlib
 import statistics

@@ -1,6 +1,7 @@
 """Builds the model in its default shape before loading. Where else does the shape of a model come from?"""
 
 # caught by: test_a_checkpoint_of_another_shape_will_do
+# says: called load_int8('.../another/out/model_in... raised RuntimeError: Error(s) in loading state_dict for GPT: Mis
 
 import argparse
 import os

@@ -1,6 +1,7 @@
 """Saves a fresh GPT of the same shape as the float version. Which model should the float file hold?"""
 
 # caught by: test_it_writes_two_files_of_the_printed_size
+# says: called python -m exercises.ex09_quantize_script --out DIR ... expected the GPT as it was loaded
 
 import argparse
 import os

@@ -1,6 +1,7 @@
 """Takes a KB for 1000 bytes. How many bytes has the KB of this report?"""
 
 # caught by: test_it_writes_two_files_of_the_printed_size
+# says: called python -m exercises.ex09_quantize_scri... expected ... KB, the size of the file in KB of ... bytes
 
 import argparse
 import os

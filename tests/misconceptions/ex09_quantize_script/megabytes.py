@@ -1,6 +1,7 @@
 """Prints sizes in units of 1024 * 1024 bytes and calls them KB. How many bytes has a KB?"""
 
 # caught by: test_it_writes_two_files_of_the_printed_size
+# says: called python -m exercises.ex09_quantize_scri... expected ... KB, the size of the file in KB of ... bytes
 
 import argparse
 import os

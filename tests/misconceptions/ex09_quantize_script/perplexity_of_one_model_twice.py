@@ -1,6 +1,7 @@
 """Measures the float model twice. Which two models does a drift compare?"""
 
 # caught by: test_the_figures_are_those_of_the_gpt
+# says: called python -m exercises.ex09_quantize_script --out DIR ... expected that of two different models
 
 import argparse
 import os

@@ -1,6 +1,7 @@
 """Prints the int8 size divided by the float size. Which number says how many times smaller a file got?"""
 
 # caught by: test_it_writes_two_files_of_the_printed_size
+# says: called python -m exercises.ex09_quantize_script --out DIR ... got ... expected
 
 import argparse
 import os

@@ -2,6 +2,7 @@
 need?"""
 
 # caught by: test_the_figures_are_those_of_the_gpt
+# says: called python -m exercises.ex09_quantize_script --out DIR ... expected at least ... all but the last of
 
 import argparse
 import os

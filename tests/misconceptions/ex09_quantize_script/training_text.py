@@ -1,6 +1,7 @@
 """Measures perplexity on the text that the model was trained on. What does a model know of a text that it has seen?"""
 
 # caught by: test_the_figures_are_those_of_the_gpt
+# says: called python -m exercises.ex09_quantize_script --out DIR ... expected about ... on held-out text
 
 import argparse
 import os

@@ -1,0 +1,20 @@
+"""The gate's table at the end of a run: of each exercise the wrong answers caught and the right ones accepted."""
+
+import pytest
+
+TABLE = pytest.StashKey[dict[str, dict[str, str]]]()
+COLUMNS = ("wrong answers caught", "recognized", "right answers accepted", "seeds")
+
+
+@pytest.fixture
+def table(request) -> dict[str, dict[str, str]]:
+    """table[exercise][column] is what the gate found: "37 of 37"."""
+    return request.config.stash.setdefault(TABLE, {})
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    rows = config.stash.get(TABLE, {})
+    if rows:
+        terminalreporter.section("wrong and right answers")
+        for name, cells in ({"": {column: column for column in COLUMNS}} | rows).items():
+            terminalreporter.write_line(f"{name:<22}" + "".join(f"{cells.get(c, ''):<{len(c) + 3}}" for c in COLUMNS))
