@@ -30,6 +30,8 @@ PIP_OPTIONS = {"text": ["--no-deps"]}  # by dependency group
 nox.options.sessions = ["check"]
 logging.getLogger("nox").addFilter(lambda record: "uv binary" not in record.getMessage())  # not needed, so not missed
 command = nox.session(venv_backend="none")
+whole = (ROOT / "tests" / "project").is_dir()  # else a class's copy, without what only maintainers need
+maintainers = command if whole else lambda session: session
 
 
 @command
@@ -50,13 +52,25 @@ def bench(session: nox.Session) -> None:
     run("-m", "grader.bench", *session.posargs)
 
 
+@maintainers
+def bundle(session: nox.Session) -> None:
+    """What to hand out: `-- students OUT`, the folder a class works in, without solutions."""
+    run("-m", "grader.bundle", *session.posargs)
+
+
 @command
 def train(session: nox.Session) -> None:
     """Trains the model again: hours on a CPU, and goes on where it was stopped."""
     run("-m", "llm.train", *session.posargs)
 
 
-@command
+@maintainers
+def mutate(session: nox.Session) -> None:
+    """Small changes in the solutions, one at a time: does each suite notice? `-- ex03`: of one exercise."""
+    run("-m", "tests.project.mutate", *session.posargs, groups=("kata", "text", "tests"))
+
+
+@maintainers
 def tests(session: nox.Session) -> None:
     """The project's own tests."""
     run("-m", "pytest", *session.posargs, groups=("kata", "text", "tests"))
