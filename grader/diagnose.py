@@ -133,6 +133,7 @@ class Diagnostician:
         self._failed: set[str] = set()  # test functions, of which the board shows the first failure only
         self._passed: dict[str, list[str]] = {}  # by test function: its cases that passed so far
         self._matched: set[str] = set()  # misconceptions found before, which are likely again
+        self._theirs: _Failure | None = None  # the failure of the last one found
 
     def note_passed(self, item: pytest.Function) -> None:
         """To be told of every case that passed."""
@@ -154,7 +155,7 @@ class Diagnostician:
         if not 1 <= len(matches) <= MOST_NAMED:
             return None
         self._matched |= {m.name for m in matches}
-        return _diagnosis(matches, failure)
+        return _diagnosis(matches, failure, self._theirs)
 
     def _matching(
         self,
@@ -177,16 +178,22 @@ class Diagnostician:
         def likeliest(m: Misconception) -> int:
             return 0 if m.name in self._matched else 1 if m.caught_by == item.originalname else 2
 
-        alike = item.nodeid, failure.is_like
+        def is_alike(theirs: _Failure | None) -> bool:
+            if alike := failure.is_like(theirs):
+                self._theirs = theirs
+            return alike
+
+        wanted = item.nodeid, is_alike
+        self._theirs = None
         for likely in range(3):  # those that are likely and few come first
             share = 0.5 if likely == 2 else 1  # the next failure may have likelier ones
-            matches, _ = those([m for m in possible if likeliest(m) == likely], alike, share=share)
+            matches, _ = those([m for m in possible if likeliest(m) == likely], wanted, share=share)
             if not matches:
                 continue
             if likely:
                 others = [*impossible, *(m for m in possible if likeliest(m) == 2 and m not in matches)]
                 controls = others[:: max(1, len(others) // CONTROLS)][:CONTROLS]
-                found, tried = those(controls, alike)
+                found, tried = those(controls, (item.nodeid, failure.is_like))
                 if len(found) > 1 or tried < len(controls):
                     return []  # a test that fails whatever it is given, or too little time to find out
             if len(matches) > 1 and (passed := self._passed.get(item.originalname)):
@@ -195,22 +202,27 @@ class Diagnostician:
         return []
 
 
-def _diagnosis(matches: Sequence[Misconception], failure: _Failure) -> Diagnosis:
+def _diagnosis(matches: Sequence[Misconception], failure: _Failure, theirs: _Failure) -> Diagnosis:
     does, thoughts = zip(*(m.lesson for m in matches), strict=True)
-    sentence = f"an answer that {', or one that '.join(does)}{_how_far(failure.values)}"
+    sentence = f"an answer that {', or one that '.join(does)}{_how_far(failure.values, theirs.values)}"
     return Diagnosis(tuple(m.name for m in matches), sentence, thoughts[0])
 
 
-def _how_far(values: Sequence[tuple[str, Any]]) -> str:
-    """How much agrees at most in one call: ": all 3,072 codes agree"."""
-    results = [value if isinstance(value, list | tuple) else [value] for _, value in values]
-    tensors = [part for parts in results for part in parts if isinstance(part, Tensor) and not part.is_quantized]
-    largest = max(tensors, key=Tensor.numel, default=torch.zeros(0))
-    if largest.numel() > 1:
-        return f": all {largest.numel():,} {'codes' if largest.dtype == torch.int8 else 'values'} agree"
+def _how_far(values: Sequence[tuple[str, Any]], theirs: Sequence[tuple[str, Any]]) -> str:
+    """How much agrees in the largest result: ": all 3,072 codes agree"."""
+    pairs = max(zip(_tensors(values), _tensors(theirs), strict=True), key=lambda pair: pair[0].numel(), default=None)
+    if pairs and pairs[0].numel() > 1:
+        total, kind = pairs[0].numel(), "codes" if pairs[0].dtype == torch.int8 else "values"
+        agree = total if pairs[0].is_floating_point() else int((pairs[0] == pairs[1]).sum())
+        return f": all {total:,} {kind} agree" if agree == total else f": {agree:,} of {total:,} {kind} agree"
     last = values[-1][1] if values else None
     last = last.item() if isinstance(last, Tensor) and last.numel() == 1 else last
     return f": it gets {last:.6g}, too" if isinstance(last, float) else ""
+
+
+def _tensors(values: Sequence[tuple[str, Any]]) -> list[Tensor]:
+    results = [value if isinstance(value, list | tuple) else [value] for _, value in values]
+    return [part for parts in results for part in parts if isinstance(part, Tensor) and not part.is_quantized]
 
 
 # ---- the same test over other answers --------------------------------------------------------------------------------

@@ -243,3 +243,13 @@ def test_the_same_seed_looks_at_the_same_inputs():
     began = time.monotonic()
     inputs(3)
     assert time.monotonic() - began < 5
+
+
+def test_how_much_agrees_is_counted():
+    codes = torch.arange(-50, 50, dtype=torch.int8)
+    one_off = codes.clone()
+    one_off[3] += 1
+    assert diagnose._how_far([("f", (codes, codes[:1]))], [("f", (codes, codes[:1]))]) == ": all 100 codes agree"
+    assert diagnose._how_far([("f", codes)], [("f", one_off)]) == ": 99 of 100 codes agree"
+    assert diagnose._how_far([("f", 0.5)], [("f", 0.5)]) == ": it gets 0.5, too"
+    assert diagnose._how_far([], []) == ""
