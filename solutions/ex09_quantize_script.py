@@ -45,7 +45,7 @@ TOKENS = 20_481  # 80 windows of 256 targets
 def main(argv: Sequence[str]) -> int:
     """The command: writes model_fp32.pt and model_int8.pt into --out and prints the six figures.
 
-    argv:    --checkpoint P (default: the project's checkpoint) and --out DIR (made if need be)
+    argv:    --checkpoint P (default: the project's checkpoint) and --out DIR (made if need be; other files in it stay)
     returns: 0, or 2 after a message on stderr, with nothing new left in or at DIR. SystemExit with these codes will do
     """
     parser = argparse.ArgumentParser(prog="ex09_quantize_script", description="Quantizes a GPT checkpoint to int8.")

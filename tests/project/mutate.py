@@ -94,8 +94,11 @@ def mutants(exercise: str, source: str) -> Iterator[Mutant]:
 
 
 def _head(statement: ast.stmt) -> str:
-    """A statement in a line; of one with a body what comes before that."""
+    """A statement in a line; of one with a body what comes before that, and of `try` what it catches as well."""
     lines = ast.unparse(statement).splitlines()
+    if isinstance(statement, ast.Try):
+        clauses = [line for line in lines if line.startswith(("except", "finally"))]
+        return " ... ".join([lines[0], *clauses])
     decorators = sum(line.startswith("@") for line in lines)
     shown = lines[: decorators + 1] if hasattr(statement, "body") else lines
     return " ".join(line.strip() for line in shown)
