@@ -1,7 +1,7 @@
 """Takes logits to half precision before the logarithm. How many digits are left?"""
 
 # caught by: test_every_target_counts_once
-# says: called perplexity(model, tokens, 8), 2 tokens ... got ... expected ...: exp of the mean over 1 targets
+# says: called perplexity(model, tokens, 8), ... tokens ... got ... expected ...: exp of the mean over ... targets
 
 import math
 
