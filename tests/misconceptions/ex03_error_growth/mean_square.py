@@ -1,7 +1,7 @@
 """Takes the mean of the squared errors. In which unit is it?"""
 
 # caught by: test_the_error_is_the_root_mean_square_over_rows
-# says: called output_error(w, x, bits=8), w (... 5) ... expected ...: root mean square over the rows of (w' - w) @ x
+# says: called output_error(w, x, bits=8), w (...) ... expected ...: root mean square over the rows of (w' - w) @ x
 
 import math
 
