@@ -21,6 +21,7 @@ SHAPES = {
     "deep-and-narrow": GPTConfig(vocab_size=1000, block_size=64, n_layer=12, n_head=4, n_embd=128),
     "wide-and-shallow": GPTConfig(vocab_size=300, block_size=512, n_layer=1, n_head=16, n_embd=768),
     "no-bias": GPTConfig(vocab_size=4096, block_size=1024, n_layer=3, n_head=6, n_embd=384, bias=False),
+    "long-context": GPTConfig(vocab_size=256, block_size=9216, n_layer=24, n_head=4, n_embd=128, ffn_mult=1),
     "small-ffn": GPTConfig(vocab_size=8000, block_size=128, n_layer=2, n_head=4, n_embd=256, ffn_mult=2),
 }
 
