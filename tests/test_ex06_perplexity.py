@@ -36,7 +36,7 @@ def perplexity_oracle(spy, tokens, context):
 
 
 def random_text(n, rng):
-    """(n,) tokens, none like the one before: who predicts a token from itself would be right about the second of two."""
+    """(n,) tokens, none like the one before: a model that predicts itself would be right about the second of those."""
     return torch.randint(1, 12, (n,), generator=rng).cumsum(0) % 12
 
 

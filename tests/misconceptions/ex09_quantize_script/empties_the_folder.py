@@ -1,7 +1,7 @@
 """Deletes the output folder before writing into it. Whose files may be there?"""
 
 # caught by: test_a_checkpoint_of_another_shape_will_do
-# says: called python -m exercises.ex09_quantize_script --checkpoint P --out DIR, ... a DIR that is there ... got deleted: notes.txt in DIR ... expected what was there stays
+# says: a DIR that is there ... got deleted: notes.txt in DIR ... expected what was there stays
 
 import argparse
 import os

@@ -1,7 +1,7 @@
 """Makes the output folder without allowing for one that is there already. What if the command runs twice?"""
 
 # caught by: test_a_checkpoint_of_another_shape_will_do
-# says: called python -m exercises.ex09_quantize_script --checkpoint P --out DIR, ... a DIR that is there ... got exit code 2; ... exists ... expected 0
+# says: a DIR that is there ... got exit code 2; ... exists ... expected 0
 
 import argparse
 import os
