@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from grader import loader, reach
-from grader.values import Packed, copy_module, pack, pack_tensor, refuse, unpack
+from grader.losses import Loss
+from grader.values import change, copy_module, pack, refuse, tensors_within, unpack, write_back
 from llm.model import GPT
 
 HANDLE_METHODS = ("append", "read", "nbytes", "eval", "train")  # what a handle offers besides the fixed face
@@ -37,6 +38,14 @@ QUIET = ((DeprecationWarning, ""), (UserWarning, "torch.quantize_per_"))  # PyTo
 
 class Undecided(pytest.skip.Exception):
     """This machine cannot judge this: neither passed nor failed."""
+
+
+class Lost(Exception):
+    """The process with the student's code came to its end during a test."""
+
+    def __init__(self, loss: Loss, kind: str = ""):
+        super().__init__(loss.message)
+        self.loss, self.kind = loss, kind
 
 
 @dataclass(frozen=True)
@@ -139,13 +148,7 @@ class Student:
 
     def settings(self) -> dict[str, Any]:
         """PyTorch's global settings where the student's code runs."""
-        return {
-            "torch.backends.quantized.engine": torch.backends.quantized.engine,
-            "torch.get_num_threads()": torch.get_num_threads(),
-            "torch.get_float32_matmul_precision()": torch.get_float32_matmul_precision(),
-            "torch.get_default_dtype()": torch.get_default_dtype(),
-            "torch.is_grad_enabled()": torch.is_grad_enabled(),
-        }
+        return settings()
 
     @contextlib.contextmanager
     def threads(self, count: int) -> Iterator[None]:
@@ -209,8 +212,17 @@ class Student:
     def forget_copies(self) -> None:
         self._copies.clear()
 
-    def begin_test(self) -> None:
-        """Nothing is left of the test before."""
+    @property
+    def among(self) -> Path:
+        """The folder whose other exercises a wrong answer is put among, to be compared with this one."""
+        return self.submission
+
+    def close(self) -> None:
+        """To be told at the end."""
+
+    def begin_test(self, dice: int, seconds: float) -> None:
+        """Nothing is left of the test before; chance begins with `dice`. Nobody keeps the time in this process."""
+        torch.manual_seed(dice)
         self._copies.clear()
         self.returned.clear()
         self._room = KEPT_BYTES
@@ -265,17 +277,10 @@ class Student:
 
     def _write_back(self, packed: Any, theirs: Any, ours: Any) -> None:
         """Changes that the student made to tensor arguments show up in the suite's tensors, as they would locally."""
-        if isinstance(packed, Packed):
-            now = pack_tensor(theirs)
-            if (now.dtype, now.shape) != (packed.dtype, packed.shape) or not torch.equal(now.data, packed.data):
-                with torch.no_grad():
-                    ours.resize_(now.shape).copy_(unpack(now))
-        elif isinstance(packed, dict):
-            for key in packed:
-                self._write_back(packed[key], theirs[key], ours[key])
-        elif isinstance(packed, list | tuple) and len(packed) == len(theirs):
-            for parts in zip(packed, theirs, ours, strict=True):
-                self._write_back(*parts)
+        pairs = zip(tensors_within(packed, theirs), tensors_within(packed, ours), strict=True)
+        for (before, tensor), (_, own) in pairs:
+            if new := change(before, tensor):
+                write_back(new, own)
 
     def _mark(self, error: BaseException, name: str, args: tuple, kwargs: dict) -> None:
         if origin(error) is None:
@@ -283,8 +288,7 @@ class Student:
             own = [k for k, frame in enumerate(frames) if Path(frame.filename).stem == self._exercise]
             frames = frames[own[-1] if own else -1 :]
             where = (Path(frames[0].filename), frames[0].lineno) if frames else (None, None)
-            words = [_in_words(value) for value in args] + [f"{k}={_in_words(v)}" for k, v in kwargs.items()]
-            error._kata_origin = Origin(name, f"{name}({', '.join(words)})", *where, tuple(frames))
+            error._kata_origin = Origin(name, call_in_words(name, args, kwargs), *where, tuple(frames))
 
 
 class Handle:
@@ -326,6 +330,17 @@ class Handle:
         return reach.held_tensors(self._object)
 
 
+def settings() -> dict[str, Any]:
+    """PyTorch's global settings in this process."""
+    return {
+        "torch.backends.quantized.engine": torch.backends.quantized.engine,
+        "torch.get_num_threads()": torch.get_num_threads(),
+        "torch.get_float32_matmul_precision()": torch.get_float32_matmul_precision(),
+        "torch.get_default_dtype()": torch.get_default_dtype(),
+        "torch.is_grad_enabled()": torch.is_grad_enabled(),
+    }
+
+
 @contextlib.contextmanager
 def quantized_engine(name: str) -> Iterator[None]:
     """While this lasts, PyTorch packs quantized weights for this engine's kernels."""
@@ -353,6 +368,11 @@ def _watched(breaks: str) -> Iterator[dict[tuple[int, bytes], set[int]]]:
 
     with mock.patch.object(GPT, "forward", watched):
         yield readers
+
+
+def call_in_words(name: str, args: tuple, kwargs: dict) -> str:
+    words = [_in_words(value) for value in args] + [f"{key}={_in_words(value)}" for key, value in kwargs.items()]
+    return f"{name}({', '.join(words)})"
 
 
 def _in_words(value: Any) -> str:

@@ -58,6 +58,7 @@ def main() -> None:
             "--override-ini=addopts=",
             "-pno:cacheprovider",
             "-pno:faulthandler",
+            *job["options"],
         ],
         plugins=[Reporter(send, job)],
     )

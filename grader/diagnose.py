@@ -151,7 +151,7 @@ class Diagnostician:
         possible = [m for m in known if m.caught_by in self._failed or m.caught_by not in self._passed]
         impossible = [m for m in known if m not in possible]
         least = NESTED + call.duration  # seconds that one more try costs
-        matches = self._matching(item, failure, student.submission, possible, impossible, least)
+        matches = self._matching(item, failure, student.among, possible, impossible, least)
         if not 1 <= len(matches) <= MOST_NAMED:
             return None
         self._matched |= {m.name for m in matches}
@@ -245,7 +245,7 @@ def _those(
     if seconds <= 0 or not some:
         return [], 0
     exercise = item.path.stem.removeprefix("test_")
-    with _as_before(), loader.standing_in(exercise) as put, _stopped_after(seconds) as has_time:
+    with _as_before(), loader.standing_in(exercise, submission) as put, _stopped_after(seconds) as has_time:
         inputs = getattr(item, "_kata_inputs", None) if item.nodeid in expected else None
         loop = _Loop(some, expected, inputs, put, settings, has_time)
         options = [f"--submission={submission}", f"--seed={item.config.option.seed}"]

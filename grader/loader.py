@@ -108,11 +108,12 @@ def own_logging(keep: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def standing_in(name: str) -> Iterator[Callable[[Path], None]]:
-    """In the submission that is loaded, other files may stand in for exercise `name`; afterwards all is as it was.
+def standing_in(name: str, submission: Path) -> Iterator[Callable[[Path], None]]:
+    """In a submission other files may stand in for exercise `name`; afterwards all is as it was.
 
     Calling what this yields with a file puts it there. Exercises before it stay as they are, later ones load again.
     """
+    _install(submission.resolve())
     finder, handlers = next(f for f in sys.meta_path if isinstance(f, _Finder)), list(_log_handlers)
     modules = {module: sys.modules[module] for module in _loaded()}
 

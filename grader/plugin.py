@@ -5,6 +5,7 @@ prints; the board and the JSON are made of these.
 """
 
 import hashlib
+import json
 import random
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from grader import boundary, diagnose, laws, loader
 
 ROOT = Path(__file__).parent.parent
+TEST_SECONDS = 20  # of a test without a pytest.mark.timeout of its own
 RAISED_LINES = 3  # of an exception's message: torch says what is missing in the second
 DIAGNOSTICIAN = pytest.StashKey[diagnose.Diagnostician]()
 BY_CHANCE = (
@@ -26,6 +28,14 @@ def pytest_addoption(parser):
     group = parser.getgroup("kata")
     group.addoption("--submission", default="exercises", metavar="DIR", help="the folder to test (exercises)")
     group.addoption("--seed", type=int, default=None, metavar="N", help="repeat a run with the same inputs")
+    group.addoption("--walls", metavar="JSON", help="run the submission in a worker behind these (grader/sandbox)")
+    group.addoption(
+        "--deadline",
+        type=float,
+        default=TEST_SECONDS,
+        metavar="SECONDS",
+        help="for a test behind walls that names none of its own (20)",
+    )
     group.addoption(
         "--diagnosis",
         type=float,
@@ -70,9 +80,18 @@ def student(request):
     """The exercise that this suite is about, behind the boundary (grader/boundary.py)."""
     folder = Path(request.config.option.submission)
     name = Path(request.module.__file__).stem.removeprefix("test_")
-    face = boundary.Student(folder if folder.is_absolute() else request.config.invocation_params.dir / folder, name)
-    request.node._kata_student = face
-    return face
+    folder = folder if folder.is_absolute() else request.config.invocation_params.dir / folder
+    request.node._kata_student = face = _door(request.config, folder, name)
+    yield face
+    face.close()
+
+
+def _door(config, folder: Path, exercise: str) -> boundary.Student:
+    if not config.option.walls:
+        return boundary.Student(folder, exercise)
+    from grader.sandbox.remote import RemoteStudent, Walls
+
+    return RemoteStudent(folder, exercise, Walls(**json.loads(config.option.walls)), config.option.seed)
 
 
 @pytest.fixture
@@ -104,10 +123,11 @@ def for_all(request, seed, student):
 @pytest.fixture(autouse=True)
 def _a_test_starts_afresh(request, seed):
     if "student" in request.fixturenames:
-        import torch
-
-        request.getfixturevalue("student").begin_test()
-        torch.manual_seed(generator(seed, request.node.nodeid).initial_seed())  # dropout, and dice of the learner's own
+        timeout = request.node.get_closest_marker("timeout")
+        dice = generator(seed, request.node.nodeid).initial_seed()  # for dropout, and those of the learner's own
+        request.getfixturevalue("student").begin_test(
+            dice, timeout.args[0] if timeout else request.config.option.deadline
+        )
 
 
 def generator(seed: int, label: str):
@@ -148,7 +168,12 @@ def _verdict(item, call) -> dict:
     error, student = call.excinfo.value, getattr(item.getparent(pytest.Module), "_kata_student", None)
     came_from = boundary.origin(error)
     file, line = student.location() if student else (None, None)
-    if isinstance(error, boundary.Undecided):
+    if isinstance(error, boundary.Lost):
+        loss = error.loss
+        verdict |= {"outcome": loss.outcome, "kind": error.kind, "message": loss.message}
+        verdict["message"] += f"\n{loss.place}" * bool(loss.place) + f"\nthink     {loss.hint}" * bool(loss.hint)
+        file, line = (loss.place.file, loss.place.line) if loss.place else (file, line)
+    elif isinstance(error, boundary.Undecided):
         verdict |= {"outcome": "undecided", "message": str(error)}
     elif isinstance(error, loader.Problem):
         verdict |= {"outcome": "error" if error.kind == "import" else "failed", "kind": error.kind}

@@ -5,33 +5,24 @@ This side never imports torch, so that the command answers at once.
 """
 
 import hashlib
-import linecache
-import re
 import shlex
-import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from grader import losses
 from grader.children import Child, ChildGone, Children
-from grader.results import FINISHED, CaseResult, ExerciseResult, FunctionResult, Outcome, RunResult, combine
+from grader.losses import Loss
+from grader.results import FINISHED, CaseResult, ExerciseResult, FunctionResult, RunResult, combine
 from grader.syllabus import ROOT, Exercise
 
+WALLS_SECONDS = 30  # more for everything that a worker behind walls is asked; it has deadlines of its own
 LOAD_SECONDS = 60  # for a suite to load
-TEST_SECONDS = 20  # for a test without a pytest.mark.timeout of its own
+TEST_SECONDS = 20  # for a test without a pytest.mark.timeout of its own, as in grader/plugin.py
 EXERCISE_SECONDS = 300
 REPLACEMENTS = 1  # children an exercise gets after its first: a second loss is most likely the same mistake again
-
-SIGNALS = {
-    signal.SIGSEGV: "a segmentation fault",
-    signal.SIGABRT: "an abort",
-    signal.SIGBUS: "a bus error",
-    signal.SIGFPE: "an arithmetic error",
-    signal.SIGILL: "an illegal instruction",
-    signal.SIGKILL: "killed from outside, perhaps for lack of memory",
-}
 
 
 class Progress(Protocol):
@@ -49,28 +40,54 @@ class Interrupted(Exception):
         self.result = result
 
 
-def run(exercises: Sequence[Exercise], submission: Path, shown: str, seed: int, progress: Progress) -> RunResult:
+class Guard(Protocol):
+    """Sees to it that a submission runs behind walls."""
+
+    options: list[str]  # for grader.plugin
+
+    def waits_for(self, exercise: Exercise, states: dict[str, str]) -> list[str]:
+        """The exercises without which this one is not run, after others came out like that."""
+        ...
+
+    def stage(self, exercise: Exercise, states: dict[str, str]) -> tuple[Path, list[str]]:
+        """The folder to run for this exercise, and the exercises that the reference stands in for there."""
+        ...
+
+
+def run(
+    exercises: Sequence[Exercise],
+    submission: Path,
+    shown: str,
+    seed: int,
+    progress: Progress,
+    guard: Guard | None = None,
+) -> RunResult:
     """Checks every exercise that waits for no other, in order. A need that is not among `exercises` counts as met.
 
     submission: the folder to check; `shown` is its name in the result
+    guard:      for a submission that nobody vouches for
     raises:     StartError, Interrupted
     """
     result = RunResult(submission=shown, seed=seed, suite=suite_hash())
+    waits_for = guard.waits_for if guard else needs_not_met
     states: dict[str, str] = {}
     try:
         with Children(seed) as children:
             for index, exercise in enumerate(exercises):
-                if waits_for := _waits_for(exercise, states):
-                    outcome = _result(exercise, waits_for=waits_for)
+                if waiting := waits_for(exercise, states):
+                    outcome = _result(exercise, waits_for=waiting)
                 else:
                     child = children.take()
                     result.host = child.host
                     states[exercise.name] = "passed"  # for the moment: if it does, which one is next?
-                    if any(not _waits_for(later, states) for later in exercises[index + 1 :]):
+                    if any(not waits_for(later, states) for later in exercises[index + 1 :]):
                         children.prepare()
                     if exercise.timed:
                         children.settle()
-                    outcome = _Suite(exercise, _job(exercise, submission, shown, seed), progress).run(child, children)
+                    folder, instead = guard.stage(exercise, states) if guard else (submission, [])
+                    job = _job(exercise, folder, shown, seed, guard.options if guard else [])
+                    outcome = _Suite(exercise, job, progress).run(child, children)
+                    outcome.stood_in = instead
                 states[exercise.name] = outcome.state
                 result.exercises.append(outcome)
                 progress.finished(outcome)
@@ -87,7 +104,7 @@ def suite_hash() -> str:
     return digest.hexdigest()
 
 
-def _waits_for(exercise: Exercise, states: dict[str, str]) -> list[str]:
+def needs_not_met(exercise: Exercise, states: dict[str, str]) -> list[str]:
     return [need for need in exercise.needs if states.get(need, "passed") not in FINISHED]
 
 
@@ -97,39 +114,12 @@ def _result(exercise: Exercise, **rest) -> ExerciseResult:
     )
 
 
-def _job(exercise: Exercise, submission: Path, shown: str, seed: int) -> dict:
+def _job(exercise: Exercise, submission: Path, shown: str, seed: int, options: list[str]) -> dict:
     suite = str(exercise.suite.relative_to(ROOT))
     debug = f".venv/bin/python -m pytest {suite}"
     if submission != ROOT / "exercises":
         debug += f" --submission {shlex.quote(shown)}"
-    return {"suite": suite, "submission": str(submission), "seed": seed, "debug": debug}
-
-
-def _shorten(file: str) -> str:
-    """file as a learner would type it."""
-    return str(Path(file).relative_to(ROOT)) if Path(file).is_relative_to(ROOT) else file
-
-
-class _Place(NamedTuple):
-    """A frame of the learner's own code."""
-
-    file: str
-    line: int
-    function: str
-
-    def __str__(self) -> str:
-        return f"at        {_shorten(self.file)}:{self.line}: {linecache.getline(self.file, self.line).strip()}"
-
-
-@dataclass(frozen=True)
-class _Loss:
-    """How a child was lost, in words for the test that it was running."""
-
-    outcome: Outcome
-    message: str
-    hint: str = ""
-    place: _Place | None = None  # the innermost
-    importing: bool = False
+    return {"suite": suite, "submission": str(submission), "seed": seed, "debug": debug, "options": options}
 
 
 class _Suite:
@@ -155,7 +145,7 @@ class _Suite:
             )
         return _result(self.exercise, problem=self.problem, functions=[] if self.problem else self._functions())
 
-    def _work(self, child: Child, children: Children) -> _Loss | None:
+    def _work(self, child: Child, children: Children) -> Loss | None:
         """Lets child run what is left, and ends it; returns how it was lost, None when it came to the end."""
         child.send(self.job | {"done": sorted(self.cases)})
         self._allow(LOAD_SECONDS)
@@ -166,7 +156,7 @@ class _Suite:
             children.end(child)
         except ChildGone:
             stack = child.stderr()
-            loss = self._crashed(children.end(child), stack)
+            loss = losses.crashed(children.end(child), stack, self.job["submission"])
         if loss:
             self._charge(loss)
         return loss
@@ -183,46 +173,28 @@ class _Suite:
                 self._allow(self.tests[test]["seconds"] or TEST_SECONDS)
                 self.progress.testing(self.exercise, self.tests[test]["name"], len(self.cases), len(self.tests))
             case {"event": "finished", "id": test, "result": result}:
-                file = _shorten(result["file"]) if result["file"] else None
+                file = losses.shorten(result["file"]) if result["file"] else None
                 self.cases[test] = CaseResult(**result | {"case": self.tests[test]["case"], "file": file})
                 self.running = None
                 self._allow(TEST_SECONDS)
 
     def _allow(self, seconds: float) -> None:
         self.since = time.monotonic()
-        self.until = min(self.since + seconds, self.end)
+        self.until = min(self.since + seconds + (WALLS_SECONDS if self.job["options"] else 0), self.end)
 
-    def _stopped(self, code: int, stderr: str) -> _Loss | None:
+    def _stopped(self, code: int, stderr: str) -> Loss | None:
         """pytest came to an end: of the suite, hopefully."""
         if not self.tests:
             reason = (stderr.strip().splitlines() or [f"pytest's exit code {code}"])[-1]
             self.problem = self.problem or f"{self.job['suite']} does not run: {reason}"
-        return _Loss("crashed", "the test run was stopped from inside") if self._left() else None
+        return Loss("crashed", "the test run was stopped from inside") if self._left() else None
 
-    def _overdue(self, stack: str) -> _Loss:
-        frames = self._own_frames(stack)
-        place, module = next(iter(frames), None), next((f for f in frames if f.function == "<module>"), None)
-        what = f"importing {Path(module.file).name}" if module else f"`{place.function}`" if place else "the test"
-        message = f"{what} did not finish within {self.until - self.since:.0f} s"
+    def _overdue(self, stack: str) -> Loss:
         if self.until == self.end:
-            message = f"the tests of this exercise did not finish within {EXERCISE_SECONDS} s"
-        hint = "Is there a loop that never ends?" if place else "Is this computer busy with something else?"
-        return _Loss("timeout", message, hint, place, importing=module is not None)
+            return losses.overdue(stack, self.job["submission"], EXERCISE_SECONDS, "all of this exercise's tests")
+        return losses.overdue(stack, self.job["submission"], self.until - self.since)
 
-    def _crashed(self, code: int, stack: str) -> _Loss:
-        if code >= 0:
-            message, hint = f"the Python interpreter was closed, exit code {code}", "Is there an os._exit somewhere?"
-        else:
-            message, hint = f"the Python interpreter died of {SIGNALS.get(-code, signal.Signals(-code).name)}", ""
-        return _Loss("crashed", message, hint, next(iter(self._own_frames(stack)), None))
-
-    def _own_frames(self, stack: str) -> list[_Place]:
-        """The learner's frames of what faulthandler wrote, the innermost first."""
-        frames = re.findall(r'^  File "(.+)", line (\d+) in (.+)$', stack, re.MULTILINE)
-        places = [_Place(file, int(line), function) for file, line, function in frames]
-        return [place for place in places if Path(place.file).is_relative_to(self.job["submission"])]
-
-    def _charge(self, loss: _Loss) -> None:
+    def _charge(self, loss: Loss) -> None:
         """Puts a loss down to the test that was running; another child need not try that function's other cases."""
         if not self.tests:
             self.problem = self.problem or f"{self.job['suite']} does not load: {loss.message}"
@@ -234,7 +206,7 @@ class _Suite:
             message=f"{loss.message}\n{place}" if place else loss.message,
             hint=loss.hint,
             case=lost["case"],
-            file=_shorten(place.file if place else f"{self.job['submission']}/{self.exercise.name}.py"),
+            file=losses.shorten(place.file if place else f"{self.job['submission']}/{self.exercise.name}.py"),
             line=place.line if place else None,
             seconds=round(time.monotonic() - self.since, 3),
         )
@@ -243,7 +215,7 @@ class _Suite:
                 self.cases[test] = replace(case, seconds=0.0)
         self.running = None
 
-    def _hopeless(self, loss: _Loss) -> bool:
+    def _hopeless(self, loss: Loss) -> bool:
         """Whether every other test would end the same way, or there is no time left for them."""
         return loss.importing or time.monotonic() > self.end
 

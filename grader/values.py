@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,28 +37,29 @@ def pack(value: Any, other: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
         return {pack(k, other): pack(v, other) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(pack(v, other) for v in value) if type(value) in (list, tuple) else tuple(value)
+        return (list if isinstance(value, list) else tuple)(pack(v, other) for v in value)  # no named tuple, either
     return other(value)
 
 
-def unpack(value: Any) -> Any:
+def unpack(value: Any, other: Callable[[Any], Any] = lambda value: value) -> Any:
+    """What was packed; `other` says what becomes of that which pack let through in another form."""
     if isinstance(value, Packed):
         tensor = torch.empty(0, dtype=value.dtype)
         return tensor.set_(value.data.clone().untyped_storage(), 0, value.shape, value.stride)
-    if isinstance(value, _Quantized):
+    if isinstance(value, Quantized):
         return value.rebuild()
     if isinstance(value, dict):
-        return {unpack(k): unpack(v) for k, v in value.items()}
+        return {unpack(k, other): unpack(v, other) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(unpack(v) for v in value)
-    return value
+        return type(value)(unpack(v, other) for v in value)
+    return other(value)
 
 
-def pack_tensor(tensor: Tensor) -> "Packed | _Quantized":
+def pack_tensor(tensor: Tensor) -> "Packed | Quantized":
     with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
         tensor = tensor.detach()
         if tensor.is_quantized:
-            return _Quantized.of(tensor)
+            return Quantized.of(tensor)
         if tensor.is_sparse or tensor.layout is not torch.strided or tensor.device.type != "cpu":
             tensor = tensor.cpu().to_dense()
         tensor = tensor.resolve_conj().resolve_neg()
@@ -72,7 +73,7 @@ def pack_tensor(tensor: Tensor) -> "Packed | _Quantized":
 
 
 @dataclass(frozen=True)
-class _Quantized:
+class Quantized:
     """One of PyTorch's own quantized tensors, as found in the state dict of a dynamically quantized model."""
 
     codes: Packed
@@ -82,7 +83,7 @@ class _Quantized:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, tensor: Tensor) -> "_Quantized":
+    def of(cls, tensor: Tensor) -> "Quantized":
         if tensor.qscheme() in (torch.per_channel_affine, torch.per_channel_symmetric):
             scales, zeros = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
             axis = tensor.q_per_channel_axis()
@@ -99,12 +100,47 @@ class _Quantized:
 
 def copy_module(module: nn.Module) -> nn.Module:
     """A deep copy by way of bytes: shared parameters stay shared, nothing refers back to the original."""
+    return module_of(module_bytes(module))
+
+
+def module_bytes(module: nn.Module) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.save(module, buffer)
-        buffer.seek(0)
-        return torch.load(buffer, weights_only=False)  # bytes that this very function wrote
+    return buffer.getvalue()
+
+
+def module_of(data: bytes) -> nn.Module:
+    """What module_bytes wrote: whoever calls this knows that it did, for a pickle is obeyed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(io.BytesIO(data), weights_only=False)
+
+
+def tensors_within(packed: Any, value: Any) -> Iterator[tuple[Packed, Tensor]]:
+    """The tensors of something that was packed, each with its bytes of then, in one order on both sides of a wire."""
+    if isinstance(packed, Packed):
+        yield packed, value
+    elif isinstance(packed, dict):
+        for key in packed:
+            if key in value:
+                yield from tensors_within(packed[key], value[key])
+    elif isinstance(packed, list | tuple) and len(packed) == len(value):
+        for parts in zip(packed, value, strict=True):
+            yield from tensors_within(*parts)
+
+
+def change(packed: Packed, tensor: Tensor) -> Packed | None:
+    """What became of a tensor since it was packed; None when nothing did."""
+    now = pack_tensor(tensor)
+    same = (now.dtype, now.shape) == (packed.dtype, packed.shape) and torch.equal(now.data, packed.data)
+    return None if same else now
+
+
+def write_back(new: Packed, tensor: Tensor) -> None:
+    with torch.no_grad():
+        tensor.resize_(new.shape).copy_(unpack(new))
 
 
 def refuse(value: Any) -> Any:

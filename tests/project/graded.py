@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from grader.sandbox import walls
+
 ROOT = Path(__file__).parent.parent.parent
 
 Reports = dict[str, list[dict]]
@@ -35,6 +37,7 @@ class Job:
     to_the_first: bool = False  # failure, and no further
     diagnosis: float = 0  # seconds
     plugin: str = ""  # to load besides
+    behind_walls: bool = False  # through the sandboxed door
     random_only: bool = False  # of the quick tests those whose inputs depend on the seed
 
 
@@ -124,6 +127,7 @@ def _main(answers: Path, seconds: float) -> None:
             options = [f"--submission={job['submission']}", f"--seed={job['seed']}", "-q", "--timeout=300"]
             os.environ["PYTEST_PLUGINS"] = job["plugin"]  # not -p: a diagnosis has a session of its own
             options += ["--maxfail=1"] * job["to_the_first"] + [f"--diagnosis={job['diagnosis']}"]
+            options += [f"--walls={json.dumps(asdict(walls.best()))}"] * job["behind_walls"]
             options += ["-p", "no:unraisableexception", "--tb=native"]  # slow, and nobody sees it
             pytest.main([*suites, *options], plugins=[collector])
             file.write(json.dumps(collector.reports) + "\n")

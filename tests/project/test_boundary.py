@@ -40,6 +40,26 @@ def test_an_object_that_equals_everything_is_just_an_object(student_of):
     assert isinstance(face.thing(), Handle) and not face.thing().is_module
 
 
+def test_what_is_in_a_named_tuple_crosses_like_anything_else(student_of):
+    face = student_of(
+        """
+        import torch
+        from typing import NamedTuple
+        class Yes(torch.Tensor):
+            __eq__ = lambda *_: True
+        class Pair(NamedTuple):
+            q: object
+            scales: object
+        class Row(list):
+            pass
+        def pair(): return Pair(torch.zeros(3).as_subclass(Yes), Row([object()]))
+        """
+    )
+    q, scales = face.pair()
+    assert type(face.pair()) is tuple and type(q) is torch.Tensor
+    assert type(scales) is list and isinstance(scales[0], Handle)
+
+
 def test_changed_arguments_and_modules_show(student_of):
     face = student_of(
         """

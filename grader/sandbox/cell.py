@@ -1,0 +1,231 @@
+"""One worker and its warden, as the trusted side holds them."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from grader.sandbox.walls import Walls
+from grader.sandbox.wire import Channel, Closed, Frame, Odd, Overdue, shared_buffer
+from grader.syllabus import ROOT
+
+START_SECONDS = 120  # for a worker's imports
+END_SECONDS = 20  # for a warden to sweep up
+MEMORY = 4 << 30  # bytes that a worker and all that it starts may take together
+PROCESSES = 16
+LIMITS = {
+    "RLIMIT_AS": 16 << 30,  # of addresses, of which PyTorch reserves many
+    "RLIMIT_CPU": 1800,
+    "RLIMIT_FSIZE": 512 << 20,
+    "RLIMIT_NOFILE": 256,
+    "RLIMIT_CORE": 0,
+}
+PRINTS = 64 << 10  # bytes kept of what a worker prints
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/sys", "/dev/null", "/dev/zero", "/dev/urandom")
+INSIDE = ("grader", "llm", "tests/__init__.py", "tests/specimens.py")  # of this project: neither solutions nor suites
+KEPT = ("PATH", "LANG", "LC_ALL", "OMP_WAIT_POLICY", "TORCH_CPP_LOG_LEVEL", "KATA_TEXTS")  # of the environment
+BEGIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from grader.sandbox.worker import main; main()"
+
+
+class Lost(Exception):
+    """The worker is gone, or is not to be believed any more.
+
+    overdue: it did not answer in time; stack: where it was then, as faulthandler writes it
+    """
+
+    def __init__(self, why: str, overdue: bool = False, stack: str = ""):
+        super().__init__(why)
+        self.overdue, self.stack = overdue, stack
+
+
+class Cell:
+    """A worker that runs one submission, behind walls.
+
+    submission: the staged folder, or None for a worker that only runs what the suite sends it
+    scratch:    the only folder that it may write into
+    """
+
+    def __init__(self, walls: Walls, submission: Path | None, scratch: Path, threads: int, seed: int):
+        ours, theirs = socket.socketpair()
+        self._control, wardens = socket.socketpair()
+        buffer, self._out, self._err = shared_buffer(), _Prints(), _Prints()
+        folder = str(submission or scratch)
+        inside = {"channel": theirs.fileno(), "buffer": buffer, "submission": folder, "threads": threads}
+        keep = [theirs.fileno(), buffer]
+        spec = {
+            "control": wardens.fileno(),
+            "pass": [*keep, self._out.end, self._err.end],
+            "keep": keep,
+            "stdout": self._out.end,
+            "stderr": self._err.end,
+            "limits": {name: (limit, limit) for name, limit in LIMITS.items()},
+            "memory": MEMORY,
+            "processes": PROCESSES,
+            "uid": walls.uid,
+            "landlock": walls.landlock,
+            "readable": [*SYSTEM, *_pythons(), *_texts(), *(str(ROOT / name) for name in INSIDE), folder],
+            "listable": [str(ROOT)],  # names only; imports look there
+            "writable": [str(scratch)],
+            "folder": str(scratch),
+            "command": [sys.executable, "-I", "-B", "-c", BEGIN, str(ROOT), json.dumps(inside)],
+            "environment": _environment(scratch, seed),
+        }
+        warden = str(Path(__file__).with_name("warden.py"))
+        self._warden = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", warden, json.dumps(spec)],
+            pass_fds=[wardens.fileno(), *spec["pass"]],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for end in (wardens, theirs):
+            end.close()
+        self._out.listen()
+        self._err.listen()
+        self._told = self._control.makefile("rb")
+        self.channel, self.scratch, self.ready = Channel(ours, buffer), scratch, False
+        os.close(buffer)
+        self.worker = json.loads(self._told.readline() or b'{"worker": 0}')["worker"]
+
+    def ask(self, kind: str, *body: Any, until: float, answer: Callable[[Any], tuple[str, Any]] | None = None) -> Frame:
+        """What the worker says to this; meanwhile `answer` answers what it asks of the suite's callables.
+
+        raises: Lost; wire.Refused for a question that is too large to cross
+        """
+        return self.exchange(self.channel.prepare(kind, body), until, answer)[1]
+
+    def exchange(self, data: bytes, until: float, answer: Callable | None = None) -> tuple[float, Frame]:
+        """The same for a question that is prepared; and how many seconds it took until all of the answer was here."""
+        try:
+            self._wait_until_ready()
+            began = time.perf_counter()
+            self.channel.post(data, until)
+            while True:
+                came = self.channel.fetch(until)
+                seconds = time.perf_counter() - began
+                frame = self.channel.read(came)
+                if frame.kind != "callback" or answer is None:
+                    return seconds, frame
+                self.channel.send(*answer(frame.body), until)
+        except (Closed, Odd, Overdue) as error:
+            raise self._lost(error) from None
+
+    def pause(self) -> None:
+        """Stops the worker and all that it started."""
+        self._tell(b"s")
+
+    def resume(self) -> None:
+        self._tell(b"c")
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the worker and all that it started have taken so far."""
+        return self._tell(b"?")
+
+    def prints(self) -> tuple[str, str]:
+        """What came on its two outputs since the last time."""
+        return self._out.take(), self._err.take()
+
+    def end(self, patience: float = 0.0) -> dict:
+        """Ends the worker and all that it started; returns how it ended: reason and exit status.
+
+        patience: seconds to wait for one that is about to end by itself
+        """
+        select.select([self._control], [], [], patience)
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+        ended = {"reason": "", "status": None, "stack": ""}
+        self._control.settimeout(END_SECONDS)
+        with contextlib.suppress(OSError, ValueError):
+            for line in self._told:
+                ended |= json.loads(line)
+        try:
+            self._warden.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._warden.kill()
+            self._warden.wait()
+        ended["stack"] = self._err.rest()
+        for part in (self._told, self._control, self.channel, self._out, self._err):
+            part.close()
+        return ended
+
+    def _wait_until_ready(self) -> None:
+        if not self.ready:
+            self.channel.receive(time.monotonic() + START_SECONDS)
+            self.ready = True
+
+    def _tell(self, letter: bytes) -> float:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            self._control.sendall(letter)
+            return float(json.loads(self._told.readline())["processor"])
+        return 0.0
+
+    def _lost(self, error: Exception) -> Lost:
+        if isinstance(error, Odd):
+            return Lost(f"the answer was none: {error}")
+        if isinstance(error, Overdue):
+            return Lost("no answer in time", overdue=True, stack=self._stack())
+        return Lost("")
+
+    def _stack(self) -> str:
+        self._err.take()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.worker, signal.SIGUSR1)
+        time.sleep(0.3)
+        return self._err.take()
+
+
+class _Prints:
+    """A pipe's reading end, and the last of what came out of it."""
+
+    def __init__(self):
+        self._reading, self.end = os.pipe()
+        self._kept, self._lock = b"", threading.Lock()
+
+    def listen(self) -> None:
+        """Once the writing end is handed over."""
+        os.close(self.end)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def take(self) -> str:
+        with self._lock:
+            kept, self._kept = self._kept, b""
+        return kept.decode(errors="replace")
+
+    def rest(self) -> str:
+        """All that is left, once nobody can write any more."""
+        self._thread.join(1)
+        return self.take()
+
+    def close(self) -> None:
+        self._thread.join(1)
+
+    def _read(self) -> None:
+        with os.fdopen(self._reading, "rb", buffering=0) as pipe:
+            while data := pipe.read(1 << 16):
+                with self._lock:
+                    self._kept = (self._kept + data)[:PRINTS]
+
+
+def _pythons() -> set[str]:
+    """Where the interpreter and its packages are."""
+    paths = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), str(Path(sys.executable).resolve().parent)}
+    return {path for path in paths if Path(path).exists() and path != "/"}
+
+
+def _texts() -> list[str]:
+    return [os.environ["KATA_TEXTS"]] if "KATA_TEXTS" in os.environ else []
+
+
+def _environment(scratch: Path, seed: int) -> dict[str, str]:
+    mine = {"PYTHONHASHSEED": str(seed), "HOME": str(scratch), "TMPDIR": str(scratch)}
+    return {name: os.environ[name] for name in KEPT if name in os.environ} | mine

@@ -1,0 +1,209 @@
+"""Starts one worker, walls it in, watches it, and sweeps up: `python warden.py SPEC`, with a control socket.
+
+Standard library only: it is there in a few hundredths of a second, and is itself out of the worker's reach. Whatever
+the worker starts, also what left its process group, has this process for its nearest reaper, and ends with it. The
+control socket takes a letter at a time (s: stop all, c: let them go on, anything else: nothing) and tells JSON lines:
+the worker's process id at the beginning, the processor time taken in answer to each letter, and at the end how it
+ended. When the socket closes, all is over.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import landlock
+
+SUBREAPER, DUMPABLE, NO_NEW_PRIVS, DROP_CAPABILITY, DIES_WITH_ITS_PARENT = 36, 4, 38, 24, 1  # prctl's numbers
+CAPSET = {"x86_64": 126, "aarch64": 91}
+LOOK = 0.1  # seconds between two looks at the worker's memory
+LEFT_FREE = 256 << 20  # bytes of the machine's memory
+NEW_NETWORK = 0x40000000  # CLONE_NEWNET
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main(spec: dict) -> None:
+    control = socket.socket(fileno=spec["control"])
+    control.setblocking(False)
+    _libc.prctl(SUBREAPER, 1, 0, 0, 0)
+    _libc.prctl(DUMPABLE, 0, 0, 0, 0)
+    worker = os.fork()
+    if worker == 0:
+        _become_the_worker(spec)
+    for fd in spec["pass"]:
+        os.close(fd)
+    _tell(control, worker=worker)
+    reason, status = "asked to", None
+    try:
+        reason, status = _watch(control, worker, spec)
+    except OSError:  # nobody is there any more
+        pass
+    finally:
+        _sweep()
+    _tell(control, reason=reason, status=status)
+
+
+def _tell(control: socket.socket, **what) -> None:
+    with contextlib.suppress(OSError):
+        control.setblocking(True)
+        control.sendall((json.dumps(what) + "\n").encode())
+        control.setblocking(False)
+
+
+def _become_the_worker(spec: dict) -> None:
+    try:
+        os.setsid()
+        for name, (soft, hard) in spec["limits"].items():
+            resource.setrlimit(getattr(resource, name), (soft, hard))
+        _wall_in(spec)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(spec["stdout"], 1)
+        os.dup2(spec["stderr"], 2)
+        for fd in spec["keep"]:
+            os.set_inheritable(fd, True)
+        os.closerange(max([2, *spec["keep"]]) + 1, 1024)
+        os.chdir(spec["folder"])
+        os.execve(spec["command"][0], spec["command"], spec["environment"])
+    except BaseException as error:
+        os.write(spec["stderr"], f"the worker cannot be walled in: {error}\n".encode())
+    finally:
+        os._exit(97)
+
+
+def _wall_in(spec: dict) -> None:
+    """Everything that the tier promises, or an error."""
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):
+            _unshare_network()
+    if spec["uid"] is not None:
+        os.setgroups([])
+        os.setresgid(spec["uid"], spec["uid"], spec["uid"])
+        os.setresuid(spec["uid"], spec["uid"], spec["uid"])
+    elif os.geteuid() == 0:
+        _drop_capabilities()
+    _libc.prctl(DIES_WITH_ITS_PARENT, signal.SIGKILL, 0, 0, 0)
+    if _libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError("no_new_privs")
+    if spec["landlock"]:
+        paths = {kind: [Path(p) for p in spec[kind]] for kind in ("readable", "listable", "writable")}
+        landlock.restrict(**paths)
+
+
+def _unshare_network() -> None:
+    if _libc.unshare(NEW_NETWORK):
+        raise OSError(ctypes.get_errno(), "unshare")
+
+
+def _drop_capabilities() -> None:
+    """Root without any of root's powers."""
+    for capability in range(64):
+        _libc.prctl(DROP_CAPABILITY, capability, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
+    nothing = (ctypes.c_uint32 * 6)()
+    number = CAPSET.get(os.uname().machine)
+    if number is None or _libc.syscall(number, header, nothing):
+        raise OSError("capabilities cannot be given up")
+
+
+def _watch(control: socket.socket, worker: int, spec: dict) -> tuple[str, int | None]:
+    """Why it is over, and the worker's exit status where it ended by itself."""
+    poll = select.poll()
+    poll.register(control, select.POLLIN | select.POLLHUP)
+    looked = 0.0
+    while True:
+        if poll.poll(LOOK * 1000):
+            said = control.recv(1)
+            if not said:
+                return "asked to", None
+            if said in (b"s", b"c"):
+                _signal(signal.SIGSTOP if said == b"s" else signal.SIGCONT)
+            _tell(control, processor=_processor_seconds())
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return "ended", None
+            if pid == worker:
+                return "ended", os.waitstatus_to_exitcode(status)
+            if pid == 0:
+                break
+        if time.monotonic() - looked >= LOOK:
+            looked = time.monotonic()
+            descendants = _descendants()
+            if len(descendants) > spec["processes"]:
+                return f"more than {spec['processes']} processes", None
+            if sum(map(_held, descendants)) > spec["memory"] or _available() < LEFT_FREE:
+                return f"more than {spec['memory'] >> 20:,} MB of memory", None
+
+
+def _signal(number: int) -> None:
+    for pid in _descendants():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _sweep() -> None:
+    """Ends all that is left, also what is born meanwhile."""
+    while True:
+        _signal(signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.01)
+
+
+def _descendants() -> list[int]:
+    parents = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                parents[int(entry)] = int(Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1])
+    found, pending = [], [os.getpid()]
+    while pending:
+        children = [pid for pid, parent in parents.items() if parent in pending]
+        found += children
+        pending = children
+    return found
+
+
+def _held(pid: int) -> int:
+    """Bytes of memory that a process holds: its own, and those of files in memory that it keeps open."""
+    total = 0
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        total = int(Path("/proc", str(pid), "statm").read_text().split()[1]) * resource.getpagesize()
+        for file in Path("/proc", str(pid), "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.readlink(file).startswith("/memfd:"):
+                    total += os.stat(file).st_blocks * 512
+    return total
+
+
+def _processor_seconds() -> float:
+    """That all together have taken so far, threads and processes that have ended included."""
+    ticks = 0
+    for pid in _descendants():
+        with contextlib.suppress(OSError, ValueError):
+            ticks += sum(map(int, Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[11:15]))
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ticks / os.sysconf("SC_CLK_TCK") + ended.ru_utime + ended.ru_stime
+
+
+def _available() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
