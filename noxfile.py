@@ -53,6 +53,12 @@ def bench(session: nox.Session) -> None:
 
 
 @maintainers
+def grade(session: nox.Session) -> None:
+    """Grades code that nobody vouches for, in a sandbox: `-- SUBMISSION --out DIR`."""
+    run("-m", "grader.grade", *session.posargs)
+
+
+@maintainers
 def bundle(session: nox.Session) -> None:
     """What to hand out: `-- students OUT`, the folder a class works in, without solutions."""
     run("-m", "grader.bundle", *session.posargs)
@@ -68,6 +74,12 @@ def train(session: nox.Session) -> None:
 def mutate(session: nox.Session) -> None:
     """Small changes in the solutions, one at a time: does each suite notice? `-- ex03`: of one exercise."""
     run("-m", "tests.project.mutate", *session.posargs, groups=("kata", "text", "tests"))
+
+
+@maintainers
+def doors(session: nox.Session) -> None:
+    """All answers, right and wrong, with and without the sandbox: do both say the same? `-- ex03`: of one exercise."""
+    run("-m", "tests.project.test_doors", *session.posargs, groups=("kata", "text", "tests"))
 
 
 @maintainers

@@ -48,7 +48,7 @@ def _main(options: argparse.Namespace) -> int:
     chosen = _chosen(options, exercises)
     _check_folders(options)
     try:
-        with _Live(board) as progress:
+        with Live(board) as progress:
             result = run(chosen, options.submission.resolve(), str(options.submission), options.seed, progress)
     except Interrupted as stop:
         if stop.result.exercises:
@@ -77,7 +77,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
     parser.add_argument(
-        "--seed", type=_seed, default=random.SystemRandom().randrange(2**32), metavar="N", help="repeat a run"
+        "--seed", type=seed_of, default=random.SystemRandom().randrange(2**32), metavar="N", help="repeat a run"
     )
     parser.add_argument("--plain", action="store_true", help="ASCII, no colour, no boxes (also: set NO_COLOR)")
     options = parser.parse_args(argv)
@@ -87,7 +87,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def _seed(text: str) -> int:
+def seed_of(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**32 - 1")
     return int(text)
@@ -115,7 +115,7 @@ def _check_folders(options: argparse.Namespace) -> None:
         raise UsageError(f"cannot write {options.json}: it is a folder; name a file")
 
 
-class _Live:
+class Live:
     """Says what is going on: in one line that changes on a terminal, else in a line per finished exercise."""
 
     def __init__(self, board: Board):

@@ -59,6 +59,7 @@ class ExerciseResult:
     track: str
     points: int
     waits_for: list[str] = field(default_factory=list)
+    stood_in: list[str] = field(default_factory=list)  # earlier exercises that the reference took the place of
     problem: str = ""  # why there is nothing to judge, where that is not the learner's doing
     functions: list[FunctionResult] = field(default_factory=list)
 
@@ -111,6 +112,8 @@ class RunResult:
     seed: int
     suite: str  # a hash of the graded suites: equal hash and seed, equal verdict
     host: Host | None = None
+    sandbox: str = ""  # what the code ran behind; empty: nothing, on the learner's own machine
+    commit: str = ""  # of the submission, where it is a git work tree
     exercises: list[ExerciseResult] = field(default_factory=list)
 
     @property

@@ -1,0 +1,218 @@
+"""Grades one submission that nobody vouches for: `nox -s grade -- SUBMISSION --out DIR`.
+
+The student's code runs in workers behind walls (grader/sandbox). DIR gets the result in the forms that platforms read:
+first with no points at all, and once everything is judged, in one step, with those that were earned.
+
+Exit code 0: graded, whatever came of it; 2: the command or the installation is at fault; 130: stopped with Ctrl-C.
+"""
+
+import argparse
+import ast
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+
+from grader import platforms, syllabus
+from grader.board import Board, is_plain
+from grader.check import Live, UsageError, seed_of
+from grader.children import StartError
+from grader.intake import IntakeError, take
+from grader.results import FINISHED, CaseResult, ExerciseResult, FunctionResult, RunResult, combine, write_whole
+from grader.runner import Interrupted, needs_not_met, run, suite_hash
+from grader.sandbox import walls
+from grader.syllabus import ROOT, Exercise, SyllabusError, UnknownExercise
+
+SOLUTIONS = ROOT / "solutions"
+FORMATS: dict[str, tuple[str, Callable[[RunResult], str]]] = {
+    "kata": ("kata.json", RunResult.to_json),
+    "gradescope": ("results.json", platforms.gradescope),
+    "classroom50": ("result.json", platforms.classroom50),
+    "junit": ("junit.xml", platforms.junit),
+}
+UNASKED = ("kata", "gradescope", "junit")
+CLASS_SEED = 1
+
+
+class Guarded:
+    """A submission behind walls, each exercise from a folder of its own.
+
+    stands_in: where an earlier exercise failed, later ones run with the reference's
+    deadline:  seconds for a test that names none of its own; None: the usual
+    """
+
+    def __init__(
+        self, submitted: Path, stages: Path, built: walls.Walls, stands_in: bool, deadline: float | None = None
+    ):
+        self.submitted, self.stages, self.stands_in = submitted, stages, stands_in
+        self.options = [f"--walls={json.dumps(asdict(built))}"]
+        self.options += [] if deadline is None else [f"--deadline={deadline}"]
+
+    def waits_for(self, exercise: Exercise, states: dict[str, str]) -> list[str]:
+        return [] if self.stands_in else needs_not_met(exercise, states)
+
+    def stage(self, exercise: Exercise, states: dict[str, str]) -> tuple[Path, list[str]]:
+        folder = self.stages / exercise.short / "exercises"
+        folder.mkdir(parents=True)
+        instead = [name for name, state in states.items() if name != exercise.name and state not in FINISHED]
+        instead = [name for name in instead if self.stands_in and (SOLUTIONS / f"{name}.py").is_file()]
+        for file in sorted(self.submitted.glob("*.py")):
+            shutil.copyfile(file, folder / file.name)
+        for name in instead:
+            shutil.copyfile(SOLUTIONS / f"{name}.py", folder / f"{name}.py")
+        needed = _needed(exercise, syllabus.load())
+        return folder, [name for name in instead if name in needed]
+
+
+def grade(
+    submission: Path,
+    exercises: Sequence[Exercise],
+    seed: int,
+    progress,
+    built: walls.Walls,
+    stands_in: bool = True,
+    deadline: float | None = None,
+    scratch: Path | None = None,
+) -> RunResult:
+    """The result of one submission; where it cannot even be taken, one without points that says why.
+
+    scratch: for what is written meanwhile; None: where the system has such files
+    """
+    blank = nothing(submission, exercises, seed, "not run", built.tier)
+    with tempfile.TemporaryDirectory(prefix="kata-grade-", dir=scratch) as work:
+        stages, submitted = Path(work, "stages"), Path(work, "submitted")
+        os.chmod(work, 0o755)
+        try:
+            taken = take(submission, submitted, [f"{exercise.name}.py" for exercise in exercises])
+        except IntakeError as error:
+            return nothing(submission, exercises, seed, str(error), built.tier)
+        guard = Guarded(submitted, stages, built, stands_in, deadline)
+        result = run(exercises, guard.submitted, submission.name, seed, progress, guard)
+        result = _without_paths(result, stages)
+    result.sandbox, result.commit = built.tier, taken.commit
+    for k in range(len(exercises)):
+        if k >= len(result.exercises):
+            result.exercises.append(blank.exercises[k])
+        result.exercises[k] = complete(result.exercises[k])
+    return result
+
+
+def nothing(submission: Path, exercises: Sequence[Exercise], seed: int, why: str, tier: str) -> RunResult:
+    """A result without a point, in which every test function is there and says why."""
+    result = RunResult(submission=submission.name, seed=seed, suite=suite_hash(), sandbox=tier)
+    for e in exercises:
+        case = CaseResult(outcome="error", kind="not run", message=why)
+        functions = [combine(name, points, [case]) for name, points in expected(e.name).items()]
+        result.exercises.append(
+            ExerciseResult(name=e.name, title=e.title, track=e.track, points=e.points, functions=functions)
+        )
+    return result
+
+
+@cache
+def expected(exercise: str) -> dict[str, int]:
+    """The test functions of a suite and their points, as its source says."""
+    points = {}
+    for node in ast.parse((ROOT / "tests" / f"test_{exercise}.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            marks = [ast.unparse(mark) for mark in node.decorator_list]
+            worth = [mark for mark in marks if mark.startswith("pytest.mark.points(")]
+            points[node.name] = int(worth[0].removeprefix("pytest.mark.points(").rstrip(")")) if worth else 0
+    return points
+
+
+def complete(exercise: ExerciseResult) -> ExerciseResult:
+    """With every test function that has to be there, and no other; credit for those that ran and passed."""
+    there = {function.name: function for function in exercise.functions}
+    why = exercise.problem or (f"waits for {', '.join(exercise.waits_for)}" if exercise.waits_for else "it did not run")
+    functions: list[FunctionResult] = []
+    for name, points in expected(exercise.name).items():
+        case = CaseResult(outcome="error", kind="not run", message=why)
+        function = there.get(name) or combine(name, points, [case])
+        functions.append(replace(function, points=points, earned=points if function.outcome == "passed" else 0))
+    return replace(exercise, functions=functions)
+
+
+def _needed(exercise: Exercise, exercises: Sequence[Exercise]) -> set[str]:
+    """All that an exercise builds on, directly or not."""
+    by_name = {e.name: e for e in exercises}
+    return {n for need in exercise.needs for n in {need, *_needed(by_name[need], exercises)}}
+
+
+def _without_paths(result: RunResult, stages: Path) -> RunResult:
+    """A staged file as the student knows it: exercises/ex01_round_trip.py."""
+    text = result.to_json()
+    for folder in sorted(stages.glob("*/exercises")):
+        text = text.replace(f"{folder}/", "exercises/").replace(str(folder), "exercises")
+    return RunResult.from_json(text)
+
+
+def write(result: RunResult, out: Path, formats: Sequence[str]) -> None:
+    for name in formats:
+        file, view = FORMATS[name]
+        write_whole(out / file, view(result))
+
+
+def main(argv: list[str] | None = None) -> int:
+    try:
+        return _main(_parse(argv))
+    except (UsageError, UnknownExercise, SyllabusError, StartError, platforms.MissingIdentity) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (Interrupted, KeyboardInterrupt):
+        print("stopped: what lies in --out has no points", file=sys.stderr)
+        return 130
+
+
+def _main(options: argparse.Namespace) -> int:
+    exercises = _chosen(options)
+    board = Board(is_plain(options.plain))
+    if not SOLUTIONS.is_dir():
+        raise UsageError("this is a class's copy: grade from the whole project")
+    if sys.platform != "linux":
+        raise UsageError("the sandbox needs Linux: grade there, or run nox -s check over code that you trust")
+    if not options.submission.exists():
+        raise UsageError(f"the submission {options.submission} does not exist: name a folder, a zip or a git work tree")
+    if options.out.exists() and not options.out.is_dir():
+        raise UsageError(f"{options.out} is a file: --out needs a folder")
+    options.out.mkdir(parents=True, exist_ok=True)
+    write(nothing(options.submission, exercises, options.seed, "grading did not end", ""), options.out, options.formats)
+    built = walls.best()
+    board.print(f"sandbox: {built.tier}")
+    with Live(board) as progress:
+        result = grade(options.submission, exercises, options.seed, progress, built, not options.no_stand_in)
+    write(result, options.out, options.formats)
+    board.show_all(result, exercises)
+    return 2 if result.broken else 0
+
+
+def _chosen(options: argparse.Namespace) -> list[Exercise]:
+    exercises = [e for e in syllabus.load() if options.track in (None, e.track)]
+    only = [syllabus.find(word, exercises).name for word in options.only]
+    return [e for e in exercises if not only or e.name in only]
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="nox -s grade --", description="Grades a submission in a sandbox.")
+    parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="a folder, a zip, or a git work tree")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the result files")
+    parser.add_argument("--track", choices=syllabus.TRACKS, help="only the exercises of one track")
+    parser.add_argument("--only", action="append", default=[], metavar="EX", help="only this exercise; may be repeated")
+    parser.add_argument("--seed", type=seed_of, default=CLASS_SEED, metavar="N", help="the same for a whole class (1)")
+    parser.add_argument("--no-stand-in", action="store_true", help="let exercises wait for those that they build on")
+    parser.add_argument(
+        "--format", dest="formats", action="append", choices=FORMATS, help=f"only this ({', '.join(UNASKED)})"
+    )
+    parser.add_argument("--plain", action="store_true", help="ASCII, no colour, no boxes")
+    options = parser.parse_args(argv)
+    options.formats = options.formats or list(UNASKED)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

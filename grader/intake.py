@@ -1,0 +1,149 @@
+"""Takes from a submission the files that the syllabus names, and nothing else.
+
+A submission is a folder of any name, a zip, or a git work tree. Nothing in it is believed: no link is followed, no path
+may lead out, no file may be larger than a person writes, and nothing is run, git included.
+"""
+
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+LARGEST = 1 << 20  # bytes of an exercise's file
+MOST = 20_000  # entries of a submission
+DEEPEST = 6  # folders within folders
+PASSED_OVER = {".git", ".venv", "venv", "node_modules", "__pycache__", "__MACOSX", ".kata", ".nox"}
+UNWANTED = {"solutions", "misconceptions", "right_answers"}  # folders that hold files of the same names
+
+
+class IntakeError(ValueError):
+    """The submission cannot be taken; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was taken: the files' names, the folder they lay in, and the commit where it is a git work tree."""
+
+    names: tuple[str, ...]
+    folder: str
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: PurePosixPath
+    size: int
+    read: Callable[[], bytes]
+
+
+def take(submission: Path, into: Path, names: Sequence[str]) -> Taken:
+    """Copies the files called like this from a submission into a folder, which is made.
+
+    Where several folders have some, the one with most of them counts; of equals the one nearest to the top.
+    raises: IntakeError
+    """
+    into.mkdir(parents=True)
+    if submission.is_file():
+        found = list(_in_zip(submission, set(names)))
+    elif submission.is_dir():
+        found = list(_in_folder(submission, set(names)))
+    else:
+        raise IntakeError(f"there is no {submission}")
+    folders: dict[PurePosixPath, list[_Found]] = {}
+    for file in found:
+        if not UNWANTED & set(file.path.parts):
+            folders.setdefault(file.path.parent, []).append(file)
+    if not folders:
+        raise IntakeError(f"{submission.name} has none of the exercises' files, {names[0]} for instance")
+    best = min(folders, key=lambda folder: (-len(folders[folder]), len(folder.parts), str(folder)))
+    for file in folders[best]:
+        if file.size > LARGEST:
+            raise IntakeError(f"{file.path} has {file.size:,} bytes; an exercise has {LARGEST:,} at most")
+        (into / file.path.name).write_bytes(file.read())
+    commit = _commit(submission) if submission.is_dir() else ""
+    return Taken(tuple(sorted(file.path.name for file in folders[best])), str(best), commit)
+
+
+def _in_folder(top: Path, names: set[str]) -> Iterator[_Found]:
+    seen = 0
+    for place, folders, files, here in os.fwalk(top, follow_symlinks=False):
+        inside = PurePosixPath(Path(place).relative_to(top).as_posix())
+        folders[:] = sorted(folder for folder in folders if folder not in PASSED_OVER and len(inside.parts) < DEEPEST)
+        seen += len(folders) + len(files)
+        if seen > MOST:
+            raise IntakeError(f"{top.name} has more than {MOST:,} files and folders")
+        for name in sorted(names & set(files)):
+            status = os.stat(name, dir_fd=here, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                raise IntakeError(f"{inside / name} is no regular file (a link, perhaps)")
+            yield _Found(inside / name, status.st_size, _reader(Path(place, name)))
+
+
+def _reader(file: Path) -> Callable[[], bytes]:
+    def read() -> bytes:
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as opened:
+            return opened.read(LARGEST)
+
+    return read
+
+
+def _in_zip(file: Path, names: set[str]) -> Iterator[_Found]:
+    try:
+        archive = zipfile.ZipFile(file)
+        entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise IntakeError(f"{file.name} is no zip that can be read: {error}") from None
+    if len(entries) > MOST:
+        raise IntakeError(f"{file.name} has more than {MOST:,} entries")
+    seen: set[str] = set()
+    for entry in entries:
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", str(path)):
+            raise IntakeError(f"{file.name} holds a path that leads out of it: {entry.filename[:80]!r}")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise IntakeError(f"{file.name} holds a link: {entry.filename[:80]!r}")
+        if entry.is_dir() or path.name not in names or PASSED_OVER & set(path.parts):
+            continue
+        if str(path) in seen:
+            raise IntakeError(f"{file.name} holds {path} twice")
+        seen.add(str(path))
+        yield _Found(path, entry.file_size, lambda entry=entry: _unzipped(archive, entry))
+
+
+def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """An entry's bytes, whatever size it claims to have."""
+    try:
+        with archive.open(entry) as opened:
+            data = opened.read(LARGEST + 1)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+        raise IntakeError(f"{entry.filename[:80]!r} cannot be unpacked: {error}") from None
+    if len(data) > LARGEST:
+        raise IntakeError(f"{entry.filename[:80]!r} unpacks to more than {LARGEST:,} bytes")
+    return data
+
+
+def _commit(folder: Path) -> str:
+    """The commit that a git work tree is at, as its files say: git itself would run what a repository tells it to."""
+    try:
+        head = _text(folder / ".git" / "HEAD")
+        if not (match := re.fullmatch(r"ref: (refs/[\w./-]+)", head)) or ".." in head:
+            return head if re.fullmatch(r"[0-9a-f]{40,64}", head) else ""
+        loose = folder / ".git" / match[1]
+        if loose.is_file():
+            return _hash(_text(loose))
+        packed = _text(folder / ".git" / "packed-refs", 1 << 20)
+        return next((_hash(line.split()[0]) for line in packed.splitlines() if line.endswith(f" {match[1]}")), "")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _text(file: Path, limit: int = 1 << 10) -> str:
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as opened:
+        return opened.read(limit).decode().strip()
+
+
+def _hash(text: str) -> str:
+    return text if re.fullmatch(r"[0-9a-f]{40,64}", text) else ""

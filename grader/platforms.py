@@ -1,0 +1,160 @@
+"""The result model as the platforms that classes use read it: Gradescope, Classroom 50, JUnit.
+
+Gradescope: https://gradescope-autograders.readthedocs.io/en/latest/specs/
+Classroom 50: https://github.com/foundation50/classroom50/wiki/Advanced-Autograding
+"""
+
+import datetime
+import json
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from typing import Any
+
+from grader.results import ExerciseResult, FunctionResult, RunResult, short_name
+
+LEADERBOARD = {"size ratio": "desc", "speedup": "desc", "drift": "asc"}
+OUTPUT = 4_000  # characters of a test's output
+IDENTITY = {  # of a Classroom 50 result, by the environment variable of its runner
+    "classroom": "CLASSROOM",
+    "assignment": "ASSIGNMENT",
+    "assignment_type": "ASSIGNMENT_TYPE",
+    "owner": "OWNER",
+    "submission": "SUBMISSION_TAG",
+    "commit": "COMMIT_URL",
+    "release": "RELEASE_URL",
+    "review": "REVIEW_URL",
+}
+
+
+class MissingIdentity(ValueError):
+    """The runner did not say whose result this is; the message names the variables."""
+
+
+def gradescope(result: RunResult) -> str:
+    """results.json: a test for each test function, in points.
+
+    Gradescope fixes the total, so where something could not be judged here the top-level score is that of the rest,
+    scaled to the whole.
+    """
+    record: dict[str, Any] = {
+        "output": _summary(result),
+        "output_format": "text",
+        "visibility": "visible",
+        "stdout_visibility": "hidden",
+        "execution_time": round(sum(exercise.seconds for exercise in result.exercises)),
+        "tests": [
+            {
+                "name": f"{short_name(exercise.name)} {function.title}",
+                "number": f"{e}.{f}",
+                "score": function.earned,
+                "max_score": function.points,
+                "status": "passed" if function.outcome == "passed" else "failed",
+                "output": _words(exercise, function),
+                "output_format": "text",
+                "visibility": "visible",
+            }
+            for e, exercise in enumerate(result.exercises, 1)
+            for f, function in enumerate(exercise.functions, 1)
+        ],
+        "leaderboard": [
+            {"name": name, "value": round(result.measured[name], 4), "order": order}
+            for name, order in LEADERBOARD.items()
+            if name in result.measured
+        ],
+        "extra_data": {"seed": result.seed, "suite": result.suite, "sandbox": result.sandbox},
+    }
+    record["score"] = scaled(result)
+    return json.dumps(record, indent=2) + "\n"
+
+
+def scaled(result: RunResult) -> float:
+    """The points of what could be judged, as a share of all points."""
+    undecided = sum(function.points for function in result.functions if function.outcome == "undecided")
+    judged = result.points - undecided
+    return round(result.points * result.earned / judged, 2) if judged else 0.0
+
+
+def classroom50(result: RunResult, environment: Mapping[str, str] = os.environ) -> str:
+    """result.json, classroom50/result/v1.
+
+    raises: MissingIdentity
+    """
+    identity = {field: environment.get(variable, "") for field, variable in IDENTITY.items()}
+    identity["owner"] = identity["owner"] or environment.get("USERNAME", "")
+    identity["assignment_type"] = identity["assignment_type"] or "individual"
+    identity["review"] = identity["review"] or identity["commit"]
+    missing = [IDENTITY[field] for field, value in identity.items() if not value]
+    if missing:
+        raise MissingIdentity(f"Classroom 50's runner sets {', '.join(missing)}: without, a result belongs to nobody")
+    if not identity["submission"].startswith("submit/"):
+        raise MissingIdentity(f"SUBMISSION_TAG is {identity['submission']!r}: a submission's tag begins with submit/")
+    now = datetime.datetime.now(datetime.UTC)
+    record = (
+        {"schema": "classroom50/result/v1"}
+        | identity
+        | {
+            "datetime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "score": result.earned,
+            "max-score": sum(function.points for function in result.functions),
+            "tests": [
+                {
+                    "test-name": f"{short_name(exercise.name)} {function.title}",
+                    "passed": function.outcome == "passed",
+                    "score": function.earned,
+                    "max-score": function.points,
+                }
+                for exercise in result.exercises
+                for function in exercise.functions
+            ],
+        }
+    )
+    return json.dumps(record, indent=2) + "\n"
+
+
+def junit(result: RunResult) -> str:
+    """JUnit XML: an exercise is a suite, a test function a case, undecided is skipped."""
+    root = ET.Element("testsuites", name="quantization kata")
+    for exercise in result.exercises:
+        outcomes = [function.outcome for function in exercise.functions]
+        suite = ET.SubElement(
+            root,
+            "testsuite",
+            name=exercise.name,
+            tests=str(len(outcomes)),
+            failures=str(sum(outcome not in ("passed", "undecided") for outcome in outcomes)),
+            skipped=str(outcomes.count("undecided")),
+            time=f"{exercise.seconds:.3f}",
+        )
+        for function in exercise.functions:
+            case = ET.SubElement(
+                suite, "testcase", classname=exercise.name, name=function.name, time=f"{function.seconds:.3f}"
+            )
+            if function.outcome != "passed":
+                kind = "skipped" if function.outcome == "undecided" else "failure"
+                said = _legible(_words(exercise, function))
+                detail = ET.SubElement(case, kind, message=said.partition("\n")[0])
+                detail.text = said
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _summary(result: RunResult) -> str:
+    lines = [f"{short_name(e.name)}  {e.state}, {e.earned} of {e.points} points" for e in result.exercises]
+    if any(function.outcome == "undecided" for function in result.functions):
+        lines.append("What this machine cannot judge does not count: the score is that of the rest, scaled.")
+    return "\n".join([*lines, f"seed {result.seed}, sandbox: {result.sandbox or 'none'}"])
+
+
+def _words(exercise: ExerciseResult, function: FunctionResult) -> str:
+    lines = [function.message or function.state]
+    if function.hint:
+        lines.append(f"think     {function.hint}")
+    if exercise.stood_in:
+        lines.append(f"(run with the reference's {', '.join(map(short_name, exercise.stood_in))})")
+    return "\n".join(lines)[:OUTPUT]
+
+
+def _legible(text: str) -> str:
+    """Without the characters that XML 1.0 cannot hold."""
+    return "".join(c for c in text if c in "\t\n" or (" " <= c <= "\ud7ff") or ("\ue000" <= c <= "\ufffd"))
