@@ -1,0 +1,149 @@
+"""Submissions that want a grade without the work: each gets what it earned, ends in time, and leaves nothing behind."""
+
+import os
+import py_compile
+import re
+import shutil
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from grader import grade, syllabus
+from grader.results import RunResult
+from grader.sandbox import walls
+from tests.project import graded
+
+SAMPLES = Path(__file__).parent / "hostile"
+EXERCISE, EARNS, STATE, SAYS = (
+    re.compile(rf"^# {word}: ?(.*)$", re.MULTILINE) for word in ("exercise", "earns", "state", "says")
+)
+SOLUTION = graded.ROOT / "solutions" / "ex01_round_trip.py"
+STUB = SAMPLES / "stub.py"
+DEADLINE = 5  # seconds for a test
+LIMIT = 90  # for a submission
+SEED = 1
+
+
+class Silent:
+    def testing(self, *_): ...
+    def finished(self, *_): ...
+
+
+def samples() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(SAMPLES.glob("*.py"))}
+
+
+def exercise_of(sample: Path) -> syllabus.Exercise:
+    named = EXERCISE.search(sample.read_text())
+    return syllabus.find(named[1] if named else "ex01", syllabus.load())
+
+
+def mentioned(folder: str) -> list[int]:
+    """The processes in whose environment a folder is named."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and folder.encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def built() -> walls.Walls:
+    return walls.best()
+
+
+@pytest.fixture(scope="module")
+def outcomes(request, built) -> dict[str, tuple[RunResult, float, list[int]]]:
+    """Of every sample that is asked for: its result, the seconds it took, the processes that were left.
+
+    Those about speed run alone.
+    """
+    names = [item.callspec.params["name"] for item in request.session.items if "outcomes" in item.fixturenames]
+    timed = [name for name in names if exercise_of(samples()[name]).timed]
+    with ThreadPoolExecutor(2) as pool:
+        others = [name for name in names if name not in timed]
+        done = dict(zip(others, pool.map(lambda name: _graded(name, built), others), strict=True))
+    return done | {name: _graded(name, built) for name in timed}
+
+
+def _graded(name: str, built: walls.Walls) -> tuple[RunResult, float, list[int]]:
+    sample, exercise = samples()[name], exercise_of(samples()[name])
+    with tempfile.TemporaryDirectory(prefix="kata-hostile-") as folder:
+        submission = Path(folder, name)
+        submission.mkdir()
+        for file in (graded.ROOT / "solutions").glob("ex*.py"):
+            shutil.copyfile(sample if file.stem == exercise.name else file, submission / file.name)
+        began, scratch = time.monotonic(), Path(folder, "scratch")
+        scratch.mkdir()
+        result = grade.grade(submission, [exercise], SEED, Silent(), built, deadline=DEADLINE, scratch=scratch)
+        return result, time.monotonic() - began, mentioned(folder)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", samples())
+def test_it_earns_what_it_earned_and_is_gone(name, outcomes):
+    text = samples()[name].read_text()
+    result, seconds, left = outcomes[name]
+    said = [f"{f.outcome} {f.kind}: {f.message}" for f in result.functions if f.outcome != "passed"]
+    assert (str(result.earned), result.exercises[0].state) == (EARNS.search(text)[1], STATE.search(text)[1]), "\n".join(
+        message[:300] for message in said
+    )
+    pattern = ".*".join(re.escape(part.strip()) for part in SAYS.search(text)[1].split("..."))
+    assert any(re.search(pattern, " ".join(message.split())) for message in said or [""]), said
+    assert set(grade.expected(result.exercises[0].name)) == {f.name for f in result.functions}
+    assert seconds < LIMIT
+    assert not left
+
+
+def test_there_are_enough_of_them():
+    assert len(samples()) >= 32
+
+
+@pytest.mark.timeout(300)
+def test_files_that_change_how_python_or_pytest_starts_are_left_behind(tmp_path, built):
+    submission = tmp_path / "hooked"
+    submission.mkdir()
+    for name in ("conftest.py", "sitecustomize.py", "usercustomize.py", "torch.py", "numpy.py", "grader.py"):
+        (submission / name).write_text("import os\nprint('hooked')\nos._exit(0)\n")
+    (submission / "pytest.ini").write_text("[pytest]\naddopts = --collect-only\n")
+    (submission / "exercises.pth").write_text("import os; os._exit(0)\n")
+    shutil.copyfile(SAMPLES / "wrong.py", submission / SOLUTION.name)
+    result = grade.grade(submission, syllabus.load()[:1], SEED, Silent(), built, deadline=DEADLINE)
+    assert result.earned == int(EARNS.search((SAMPLES / "wrong.py").read_text())[1])
+    assert not any("hooked" in function.output for function in result.functions)
+
+
+@pytest.mark.timeout(300)
+def test_bytecode_of_a_right_answer_beside_a_stub_earns_nothing(tmp_path, built):
+    submission = tmp_path / "poisoned"
+    (submission / "__pycache__").mkdir(parents=True)
+    source = submission / SOLUTION.name
+    shutil.copyfile(SOLUTION, source)
+    py_compile.compile(str(source), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    shutil.copyfile(STUB, source)
+    assert list((submission / "__pycache__").glob("ex01*.pyc"))
+    result = grade.grade(submission, syllabus.load()[:1], SEED, Silent(), built, deadline=DEADLINE)
+    assert (result.earned, result.exercises[0].state) == (0, "not started")
+
+
+@pytest.mark.parametrize("kind", ["a link to a file", "links to a folder", "a pipe"])
+def test_what_is_no_file_is_not_taken(tmp_path, built, kind):
+    submission = tmp_path / "linked"
+    submission.mkdir()
+    if kind == "a link to a file":
+        (submission / SOLUTION.name).symlink_to(SOLUTION)
+    elif kind == "links to a folder":
+        (submission / "exercises").symlink_to(SOLUTION.parent)
+    else:
+        os.mkfifo(submission / SOLUTION.name)
+    result = grade.grade(submission, syllabus.load()[:1], SEED, Silent(), built)
+    assert result.earned == 0
+    expected = "no regular file" if kind != "links to a folder" else "none of the exercises' files"
+    assert all(expected in function.message for function in result.functions)
+    assert {f.name for f in result.functions} == set(grade.expected("ex01_round_trip"))
