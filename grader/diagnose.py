@@ -245,9 +245,9 @@ def _those(
     if seconds <= 0 or not some:
         return [], 0
     exercise = item.path.stem.removeprefix("test_")
-    with _as_before(), loader.standing_in(exercise, submission) as put, _stopped_after(seconds) as has_time:
+    with _as_before(), loader.standing_in(exercise, submission) as put, _Clock(seconds) as clock:
         inputs = getattr(item, "_kata_inputs", None) if item.nodeid in expected else None
-        loop = _Loop(some, expected, inputs, put, settings, has_time)
+        loop = _Loop(some, expected, inputs, put, settings, clock)
         options = [f"--submission={submission}", f"--seed={item.config.option.seed}"]
         options += [f"--rootdir={item.config.rootpath}"]
         options += ["--diagnosis=0", "--capture=no", *(f"-pno:{name}" for name in NOT_NEEDED)]
@@ -258,9 +258,9 @@ def _those(
 class _Loop:
     """The plugin of that session: some tests, over one answer after the other."""
 
-    def __init__(self, some, expected, inputs, put, settings, has_time):
+    def __init__(self, some, expected, inputs, put, settings, clock):
         self.some, self.expected, self.inputs = some, expected, inputs
-        self.put, self.settings, self.has_time = put, settings, has_time
+        self.put, self.settings, self.clock = put, settings, clock
         self.failure: _Failure | None = None
         self.found: list[Misconception] = []
         self.tried = 0
@@ -276,7 +276,7 @@ class _Loop:
                 file = Path(folder, f"{misconception.name}.py")
                 file.write_text(misconception.text)
                 does = all(self._does_as_expected(item, file) for item in session.items)
-                if not self.has_time():
+                if not self.clock.has_time():
                     break
                 self.tried += 1
                 self.found += [misconception] * does
@@ -287,7 +287,9 @@ class _Loop:
         _apply(self.settings)
         self.failure = None
         item.repr_failure = lambda error: ""  # nobody reads it, and it takes longer than most tests
-        runtestprotocol(item, log=False, nextitem=None)  # all fixtures end with it
+        with self.clock.may_interrupt():
+            self.clock.check()
+            runtestprotocol(item, log=False, nextitem=None)  # all fixtures end with it
         item._request, item.funcargs = False, None  # what runtestprotocol asks for to run an item again
         return self.expected[item.nodeid](self.failure)
 
@@ -303,22 +305,47 @@ class _TimeIsUp(BaseException):
     """No Exception, so that nothing in between takes it for a wrong answer's own."""
 
 
-@contextlib.contextmanager
-def _stopped_after(seconds: float) -> Iterator[Callable[[], bool]]:
-    """Breaks off whatever runs after so long; has_time() tells whether that is still to come."""
-    until, over = time.thread_time() + seconds, []
+class _Clock:
+    """So many seconds of this thread's processor time. Breaks off a test that is running when they are over.
 
-    def stop(*_):
-        over.append(True)
-        raise _TimeIsUp
+    Nothing else is broken off: an error in the middle of pytest's own work would end the learner's session, too.
+    """
 
-    before = signal.signal(signal.SIGVTALRM, stop)  # not SIGALRM: that is the clock of the learner's own test
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        yield lambda: not over and time.thread_time() < until
-    finally:
+    def __init__(self, seconds: float):
+        self._seconds, self._over, self._testing = seconds, False, False
+
+    def __enter__(self):
+        self._until = time.thread_time() + self._seconds
+        self._before = signal.signal(signal.SIGVTALRM, self._stop)  # not SIGALRM: that is the learner's own test's
+        signal.setitimer(signal.ITIMER_VIRTUAL, self._seconds)
+        return self
+
+    def __exit__(self, *_):
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
+        signal.signal(signal.SIGVTALRM, self._before)
+
+    def has_time(self) -> bool:
+        return not self._over and time.thread_time() < self._until
+
+    @contextlib.contextmanager
+    def may_interrupt(self) -> Iterator[None]:
+        """While this lasts, a test is running."""
+        with contextlib.suppress(_TimeIsUp):
+            self._testing = True
+            try:
+                yield
+            finally:
+                self._testing = False
+
+    def check(self) -> None:
+        """raises: _TimeIsUp where that was before anything could be interrupted"""
+        if self._over:
+            raise _TimeIsUp
+
+    def _stop(self, *_):
+        self._over = True
+        if self._testing:
+            raise _TimeIsUp
 
 
 _Settings = tuple[tuple[Callable[[Any], None], Any], ...]

@@ -21,7 +21,6 @@ from grader.syllabus import ROOT
 
 START_SECONDS = 120  # for a worker's imports
 END_SECONDS = 20  # for a warden to sweep up
-MEMORY = 4 << 30  # bytes that a worker and all that it starts may take together
 PROCESSES = 16
 LIMITS = {
     "RLIMIT_AS": 16 << 30,  # of addresses, of which PyTorch reserves many
@@ -69,7 +68,7 @@ class Cell:
             "stdout": self._out.end,
             "stderr": self._err.end,
             "limits": {name: (limit, limit) for name, limit in LIMITS.items()},
-            "memory": MEMORY,
+            "memory": walls.memory,
             "processes": PROCESSES,
             "uid": walls.uid,
             "landlock": walls.landlock,

@@ -20,6 +20,7 @@ class Walls:
     tier: str
     landlock: bool
     uid: int | None = None
+    memory: int = 4 << 30  # bytes that a worker and all that it starts may take together
 
 
 PRACTICE = Walls("same user: practice only", landlock=False)

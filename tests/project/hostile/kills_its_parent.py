@@ -1,8 +1,8 @@
 """Kills the process that started it."""
 
 # earns: 0
-# state: failed
-# says: raised ... Operation not permitted
+# state: failed|crashed
+# says: crashed
 
 import os
 import signal

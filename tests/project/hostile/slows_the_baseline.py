@@ -3,7 +3,7 @@
 # exercise: ex08
 # earns: 8
 # state: failed
-# says: times as fast as float32
+# says: failed wrong
 
 import contextlib
 import statistics
