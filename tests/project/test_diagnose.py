@@ -264,8 +264,7 @@ def test_time_may_run_out_anywhere(tmp_path):
     shutil.copytree(graded.ROOT / "exercises", folder)
     source = (folder / "ex01_round_trip.py").read_text()
     (folder / "ex01_round_trip.py").write_text(re.sub(r"raise NotImplementedError\(.*\)", "raise KeyError(1)", source))
-    jobs = [
-        graded.Job(str(folder), ("ex01_round_trip",), 1, diagnosis=0.11 + 0.037 * k + 0.0011 * k * k) for k in range(16)
-    ]
+    plugin, suites = "tests.project.hasty", ("ex01_round_trip",)
+    jobs = [graded.Job(str(folder), suites, 1, diagnosis=0.05 + 0.006 * k, plugin=plugin) for k in range(40)]
     counts = {sum(map(len, report.values())) for report in graded.run_shared(jobs, 2)}
     assert counts == {sum(map(len, graded.run(folder, "ex01_round_trip").values()))}
