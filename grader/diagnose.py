@@ -11,7 +11,6 @@ Only failures pay for it, and a suite no more than SECONDS.
 import ast
 import contextlib
 import io
-import math
 import os
 import re
 import signal
@@ -30,19 +29,16 @@ from _pytest.runner import runtestprotocol
 from torch import Tensor
 
 from grader import boundary, loader
+from grader.alike import same, same_words
 
 ROOT = Path(__file__).parent.parent
 SUITES = ROOT / "tests"
 INPUTS = pytest.StashKey[dict[str, Any]]()  # of a law, in place of looking for some (grader/laws.py)
 SECONDS = 2.0  # for all failures of a suite
 NESTED = 0.1  # for a session within the session
-CLOSE = 1e-5  # relative: two ways to compute one float
-CLOSE_SUM = 3e-4  # the same for a single number, which often is a sum of many
-NEARLY_ALL = 0.999  # of the codes: other formulas differ where w / s is close to a whole number
 CONTROLS = 6  # wrong answers to something else, most of them right here: where two fail alike, it is not the answer
 MOST_NAMED = 2  # mistakes that look alike; what looks like more of them is no diagnosis
 CAUGHT_BY = re.compile(r"^# caught by: (test_\w+)$", re.MULTILINE)
-NUMBER = re.compile(r"[+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?")
 THINK = re.compile(r"\n *think     ")
 NOT_NEEDED = [  # of pytest's plugins: the last two collect garbage for a quarter of a second
     *("terminal", "cacheprovider", "faulthandler", "timeout", "junitxml", "pastebin", "warnings"),
@@ -119,9 +115,9 @@ class _Failure:
     def is_like(self, other: "_Failure | None") -> bool:
         if other is None or (self.kind, self.site) != (other.kind, other.site):
             return False
-        if not _same_words(self.words, other.words) or len(self.values) != len(other.values):
+        if not same_words(self.words, other.words) or len(self.values) != len(other.values):
             return False
-        return all(map(_same, self.values, other.values))
+        return all(map(same, self.values, other.values))
 
 
 class Diagnostician:
@@ -379,40 +375,3 @@ def _as_before() -> Iterator[None]:
         _apply(settings)
         if running is not None:
             os.environ["PYTEST_CURRENT_TEST"] = running
-
-
-# ---- alike or not ----------------------------------------------------------------------------------------------------
-
-
-def _same_words(one: str, other: str) -> bool:
-    """Whether two messages say the same, with numbers that are nearly equal."""
-    if NUMBER.split(one) != NUMBER.split(other):
-        return False
-    numbers = ([float(n.replace(",", "")) for n in NUMBER.findall(text)] for text in (one, other))
-    return all(math.isclose(a, b, rel_tol=1e-3) for a, b in zip(*numbers, strict=True))
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two results are the same, as far as two ways to compute one thing can be."""
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return (one.dtype, one.shape) == (other.dtype, other.shape) and _same_numbers(one, other)
-    if isinstance(one, dict) and isinstance(other, dict):  # a state dict: its names are the learner's own
-        return _same(list(one.values()), list(other.values()))
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, boundary.Handle) and isinstance(other, boundary.Handle):
-        return one.is_module == other.is_module
-    if type(one) is type(other) is float:
-        return math.isclose(one, other, rel_tol=CLOSE_SUM) or (math.isnan(one) and math.isnan(other))
-    return type(one) is type(other) and one == other
-
-
-def _same_numbers(one: Tensor, other: Tensor) -> bool:
-    if one.is_quantized or one.numel() == 0:
-        return True
-    a, b = one.double(), other.double()
-    if not one.is_floating_point():
-        return bool((a == b).double().mean() >= NEARLY_ALL and (a - b).abs().max() <= 1)
-    close = CLOSE_SUM if one.numel() == 1 else CLOSE
-    size = a.abs().max().nan_to_num(0.0, 0.0, 0.0)
-    return bool(torch.isclose(a, b, rtol=close, atol=CLOSE / 10 * size, equal_nan=True).all())

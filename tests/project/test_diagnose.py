@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from grader import diagnose, laws
+from grader import alike, diagnose, laws
 from tests.project import graded
 
 ROOT = graded.ROOT
@@ -187,9 +187,9 @@ def test_values_are_the_same_up_to_rounding_and_no_further():
     one_off, two_off = codes.clone(), codes.clone()
     one_off[7] += 1
     two_off[7] += 2
-    assert diagnose._same((ones, [1, "a"]), [ones * (1 + 1e-6), (1, "a")])
-    assert diagnose._same(codes, one_off)
-    assert diagnose._same({"a": ones}, {"b": ones})
+    assert alike.same((ones, [1, "a"]), [ones * (1 + 1e-6), (1, "a")])
+    assert alike.same(codes, one_off)
+    assert alike.same({"a": ones}, {"b": ones})
     for a, b in (
         (ones, ones * (1 + 1e-4)),
         (ones, ones.double()),
@@ -202,16 +202,16 @@ def test_values_are_the_same_up_to_rounding_and_no_further():
         (ones, None),
         ([ones], [ones, ones]),
     ):
-        assert not diagnose._same(a, b)
+        assert not alike.same(a, b)
     nothing = float("nan")
-    assert diagnose._same(nothing, nothing)
-    assert diagnose._same(torch.tensor([nothing]), torch.tensor([nothing]))
+    assert alike.same(nothing, nothing)
+    assert alike.same(torch.tensor([nothing]), torch.tensor([nothing]))
 
 
 def test_words_are_the_same_with_numbers_that_nearly_are():
-    assert diagnose._same_words("code 3 of 1,024 at 0.50000", "code 3 of 1,024 at 0.50001")
-    assert not diagnose._same_words("code 3 of 1,024", "code 4 of 1,024")
-    assert not diagnose._same_words("code 3", "codes 3")
+    assert alike.same_words("code 3 of 1,024 at 0.50000", "code 3 of 1,024 at 0.50001")
+    assert not alike.same_words("code 3 of 1,024", "code 4 of 1,024")
+    assert not alike.same_words("code 3", "codes 3")
 
 
 def test_the_smallest_inputs_that_break_a_law_are_found():
