@@ -25,12 +25,15 @@ class StartError(RuntimeError):
 
 
 class Child:
-    """An interpreter that imports what a suite needs, and then waits for one job."""
+    """An interpreter that imports what a suite needs, and then waits for one job.
 
-    def __init__(self, seed: int):
+    scratch: for its temporary files, which are not its own to remove: it may be killed at any time
+    """
+
+    def __init__(self, seed: int, scratch: str):
         reading, writing = os.pipe()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": str(seed)}
+        environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": str(seed), "TMPDIR": scratch}
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "grader.child", str(writing)],
@@ -114,11 +117,14 @@ class Children:
         self._spare: Child | None = None
 
     def __enter__(self):
+        self._scratch = tempfile.TemporaryDirectory(prefix="kata-", ignore_cleanup_errors=True)
+        os.chmod(self._scratch.name, 0o711)  # what is in it may belong to a worker's own user
         return self
 
     def __exit__(self, *_):
         for child in list(self._living):
             self.end(child)
+        self._scratch.cleanup()
 
     def take(self) -> Child:
         """raises: StartError"""
@@ -130,7 +136,7 @@ class Children:
     def prepare(self) -> None:
         """Lets a spare child begin with its imports."""
         if self._spare is None:
-            self._spare = Child(self._seed)
+            self._spare = Child(self._seed, self._scratch.name)
             self._living.append(self._spare)
 
     def settle(self) -> None:

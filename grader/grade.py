@@ -78,23 +78,26 @@ def grade(
     stands_in: bool = True,
     deadline: float | None = None,
     scratch: Path | None = None,
+    before: Sequence[ExerciseResult] = (),
 ) -> RunResult:
     """The result of one submission; where it cannot even be taken, one without points that says why.
 
     scratch: for what is written meanwhile; None: where the system has such files
+    before:  what an earlier run found of other exercises
     """
     blank = nothing(submission, exercises, seed, "not run", built.tier)
     with tempfile.TemporaryDirectory(prefix="kata-grade-", dir=scratch) as work:
         stages, submitted = Path(work, "stages"), Path(work, "submitted")
         os.chmod(work, 0o755)
         try:
-            taken = take(submission, submitted, [f"{exercise.name}.py" for exercise in exercises])
+            taken = take(submission, submitted, file_names())
         except IntakeError as error:
             return nothing(submission, exercises, seed, str(error), built.tier)
         guard = Guarded(submitted, stages, built, stands_in, deadline)
-        result = run(exercises, guard.submitted, submission.name, seed, progress, guard)
+        result = run(exercises, guard.submitted, submission.name, seed, progress, guard, before)
         result = _without_paths(result, stages)
     result.sandbox, result.commit = built.tier, taken.commit
+    result.submitted, result.contents = taken.submitted, taken.contents
     for k in range(len(exercises)):
         if k >= len(result.exercises):
             result.exercises.append(blank.exercises[k])
@@ -112,6 +115,11 @@ def nothing(submission: Path, exercises: Sequence[Exercise], seed: int, why: str
             ExerciseResult(name=e.name, title=e.title, track=e.track, points=e.points, functions=functions)
         )
     return result
+
+
+def file_names() -> list[str]:
+    """Of the files that a submission consists of."""
+    return [f"{exercise.name}.py" for exercise in syllabus.load()]
 
 
 @cache

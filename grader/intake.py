@@ -1,12 +1,16 @@
 """Takes from a submission the files that the syllabus names, and nothing else.
 
 A submission is a folder of any name, a zip, or a git work tree. Nothing in it is believed: no link is followed, no path
-may lead out, no file may be larger than a person writes, and nothing is run, git included.
+may lead out, no file may be larger than a person writes, and nothing that it brings is run, git's settings included.
 """
 
+import datetime
+import hashlib
 import os
 import re
 import stat
+import subprocess
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ LARGEST = 1 << 20  # bytes of an exercise's file
 MOST = 20_000  # entries of a submission
 DEEPEST = 6  # folders within folders
 PASSED_OVER = {".git", ".venv", "venv", "node_modules", "__pycache__", "__MACOSX", ".kata", ".nox"}
+GIT_SECONDS = 20
 UNWANTED = {"solutions", "misconceptions", "right_answers"}  # folders that hold files of the same names
 
 
@@ -25,10 +30,18 @@ class IntakeError(ValueError):
 
 @dataclass(frozen=True)
 class Taken:
-    """What was taken: the files' names, the folder they lay in, and the commit where it is a git work tree."""
+    """What was taken.
+
+    names, folder: the files' names, and the folder they lay in
+    contents:      a hash of names and files
+    submitted:     when, in UTC, as the submission says: of its commit, or of the newest of these files
+    commit:        where it is a git work tree
+    """
 
     names: tuple[str, ...]
     folder: str
+    contents: str
+    submitted: str
     commit: str = ""
 
 
@@ -36,6 +49,7 @@ class Taken:
 class _Found:
     path: PurePosixPath
     size: int
+    changed: datetime.datetime
     read: Callable[[], bytes]
 
 
@@ -64,7 +78,13 @@ def take(submission: Path, into: Path, names: Sequence[str]) -> Taken:
             raise IntakeError(f"{file.path} has {file.size:,} bytes; an exercise has {LARGEST:,} at most")
         (into / file.path.name).write_bytes(file.read())
     commit = _commit(submission) if submission.is_dir() else ""
-    return Taken(tuple(sorted(file.path.name for file in folders[best])), str(best), commit)
+    names = tuple(sorted(file.path.name for file in folders[best]))
+    digest = hashlib.sha256()
+    for name in names:
+        data = (into / name).read_bytes()
+        digest.update(f"{name} {len(data)}\0".encode() + data)
+    when = (_commit_time(submission, commit) if commit else None) or max(file.changed for file in folders[best])
+    return Taken(names, str(best), digest.hexdigest(), when.strftime("%Y-%m-%dT%H:%M:%SZ"), commit)
 
 
 def _in_folder(top: Path, names: set[str]) -> Iterator[_Found]:
@@ -79,7 +99,7 @@ def _in_folder(top: Path, names: set[str]) -> Iterator[_Found]:
             status = os.stat(name, dir_fd=here, follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
                 raise IntakeError(f"{inside / name} is no regular file (a link, perhaps)")
-            yield _Found(inside / name, status.st_size, _reader(Path(place, name)))
+            yield _Found(inside / name, status.st_size, _time(status.st_mtime), _reader(Path(place, name)))
 
 
 def _reader(file: Path) -> Callable[[], bytes]:
@@ -110,7 +130,11 @@ def _in_zip(file: Path, names: set[str]) -> Iterator[_Found]:
         if str(path) in seen:
             raise IntakeError(f"{file.name} holds {path} twice")
         seen.add(str(path))
-        yield _Found(path, entry.file_size, lambda entry=entry: _unzipped(archive, entry))
+        try:
+            changed = datetime.datetime(*entry.date_time, tzinfo=datetime.UTC)  # in whatever zone it was packed
+        except ValueError:
+            changed = _time(0)
+        yield _Found(path, entry.file_size, changed, lambda entry=entry: _unzipped(archive, entry))
 
 
 def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -138,6 +162,31 @@ def _commit(folder: Path) -> str:
         return next((_hash(line.split()[0]) for line in packed.splitlines() if line.endswith(f" {match[1]}")), "")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _commit_time(folder: Path, commit: str) -> datetime.datetime | None:
+    """When a commit was made, as it says; None where that cannot be read.
+
+    Git reads it, from the objects alone, in a repository of ours: the settings of theirs can name programs to run.
+    """
+    with tempfile.TemporaryDirectory(prefix="kata-git-") as ours:
+        for name in ("objects", "refs"):
+            Path(ours, name).mkdir()
+        Path(ours, "HEAD").write_text("ref: refs/heads/none\n")
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "GIT_DIR": ours, "HOME": ours}
+        environment |= {"GIT_OBJECT_DIRECTORY": str((folder / ".git" / "objects").resolve())}
+        environment |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_NO_LAZY_FETCH": "1"}
+        try:
+            command = ["git", "cat-file", "commit", commit]
+            done = subprocess.run(command, env=environment, cwd=ours, capture_output=True, timeout=GIT_SECONDS)
+        except (OSError, subprocess.SubprocessError):
+            return None
+    made = re.search(rb"^committer .* (\d{1,11}) [+-]\d{4}$", done.stdout.partition(b"\n\n")[0], re.MULTILINE)
+    return _time(int(made[1])) if made and done.returncode == 0 else None
+
+
+def _time(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(min(max(seconds, 0), 32_503_680_000), datetime.UTC)  # until the year 3000
 
 
 def _text(file: Path, limit: int = 1 << 10) -> str:

@@ -4,6 +4,8 @@ The only place that decides what the cases of a test function add up to, and wha
 """
 
 import json
+import os
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -114,6 +116,8 @@ class RunResult:
     host: Host | None = None
     sandbox: str = ""  # what the code ran behind; empty: nothing, on the learner's own machine
     commit: str = ""  # of the submission, where it is a git work tree
+    submitted: str = ""  # when, in UTC, as the submission itself says: of its commit, or of its newest file
+    contents: str = ""  # a hash of the files that were taken from it
     exercises: list[ExerciseResult] = field(default_factory=list)
 
     @property
@@ -186,10 +190,15 @@ def short_name(exercise: str) -> str:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """All of it or nothing."""
-    partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+    """All of it or nothing; a link of that name is replaced, not followed."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, prefix=file.name, delete=False) as partial:
+        partial.write(text)  # a name that nobody could have put a link at
+    try:
+        os.chmod(partial.name, 0o644)
+        os.replace(partial.name, file)
+    except OSError:
+        os.unlink(partial.name)
+        raise
 
 
 def _worst(cases: list) -> CaseResult:

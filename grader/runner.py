@@ -61,16 +61,18 @@ def run(
     seed: int,
     progress: Progress,
     guard: Guard | None = None,
+    before: Sequence[ExerciseResult] = (),
 ) -> RunResult:
-    """Checks every exercise that waits for no other, in order. A need that is not among `exercises` counts as met.
+    """Checks every exercise that waits for no other, in order. A need of which nothing is known counts as met.
 
     submission: the folder to check; `shown` is its name in the result
     guard:      for a submission that nobody vouches for
+    before:     other exercises, as an earlier run found them
     raises:     StartError, Interrupted
     """
     result = RunResult(submission=shown, seed=seed, suite=suite_hash())
     waits_for = guard.waits_for if guard else needs_not_met
-    states: dict[str, str] = {}
+    states: dict[str, str] = {exercise.name: exercise.state for exercise in before}
     try:
         with Children(seed) as children:
             for index, exercise in enumerate(exercises):

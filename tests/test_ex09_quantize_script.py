@@ -2,6 +2,8 @@
 
 import re
 import statistics
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,15 +48,13 @@ def small(student, seed):
     with torch.no_grad():
         for p in gpt.parameters():
             p.copy_((torch.randn(p.shape, generator=random) * 0.05).half())
-    path = student.files.path("small.safetensors")
-    save_gpt(gpt, path)
-    return gpt, path
+    return gpt, student.files.write("small.safetensors", _saved(gpt))
 
 
 @pytest.fixture(scope="module")
 def ran_small(student, small):
     """One run on the small checkpoint, into a folder that somebody else uses as well."""
-    _write(student.files, f"{SMALL_OUT}/{BYSTANDER}", b"someone's")
+    student.files.write(f"{SMALL_OUT}/{BYSTANDER}", b"someone's")
     return student.run(["--checkpoint", small[1], "--out", student.files.path(SMALL_OUT)])
 
 
@@ -190,11 +190,11 @@ def test_a_checkpoint_of_another_shape_will_do(student, small, ran_small):
 def test_a_failure_says_so_and_leaves_nothing_behind(student, small, ran_small):
     files, quick = student.files, ["--checkpoint", small[1]]
     good = PATH.read_bytes()
-    cut = _write(files, "cut.safetensors", good[: len(good) // 2])
-    other = files.path("other.safetensors")
-    save_gpt(GPT(GPTConfig(vocab_size=64, n_layer=1, n_head=2, n_embd=32)), other)
-    taken = _write(files, "taken", b"a file")
-    _write(files, "blocked/model_int8.pt/keep", b"someone's")
+    cut = files.write("cut.safetensors", good[: len(good) // 2])
+    tiny = GPT(GPTConfig(vocab_size=64, n_layer=1, n_head=2, n_embd=32))
+    other = files.write("other.safetensors", _saved(tiny))
+    taken = files.write("taken", b"a file")
+    files.write("blocked/model_int8.pt/keep", b"someone's")
     earlier = {name: files.read(f"{SMALL_OUT}/{name}", 1 << 28) for name in files.names(SMALL_OUT)}
     for what, argv in {
         "a checkpoint that is not there": ["--checkpoint", files.path("none.safetensors"), "--out", files.path("new")],
@@ -227,10 +227,9 @@ def test_a_failure_says_so_and_leaves_nothing_behind(student, small, ran_small):
     )
 
 
-def _write(files, name, data):
-    from pathlib import Path
-
-    path = Path(files.path(name))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return str(path)
+def _saved(gpt: GPT) -> bytes:
+    """A checkpoint's file, made where only this side writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "gpt.safetensors")
+        save_gpt(gpt, path)
+        return path.read_bytes()

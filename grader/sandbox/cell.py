@@ -59,6 +59,8 @@ class Cell:
         self._control, wardens = socket.socketpair()
         buffer, self._out, self._err = shared_buffer(), _Prints(), _Prints()
         folder = str(submission or scratch)
+        if walls.uid is not None:
+            os.chown(scratch, walls.uid, walls.uid)
         inside = {"channel": theirs.fileno(), "buffer": buffer, "submission": folder, "threads": threads}
         keep = [theirs.fileno(), buffer]
         spec = {

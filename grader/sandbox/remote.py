@@ -40,6 +40,7 @@ class RemoteStudent(Student):
     def __init__(self, submission: Path, exercise: str, walls: Walls, seed: int, home: "Home | None" = None):
         super().__init__(submission, exercise)
         self._home = home or Home(self.submission, walls, Path(self._scratch.name), seed)
+        self.files.owner = walls.uid
         self._home.student.start()
 
     def exercise(self, name: str) -> "RemoteStudent":

@@ -4,6 +4,7 @@ import builtins
 import contextlib
 import itertools
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,7 @@ class Home:
     def __init__(self, submission: Path, walls: Walls, scratch: Path, seed: int):
         self.walls, self.seed, self.threads = walls, seed, torch.get_num_threads()
         self._submission, self.scratch = submission, scratch
+        self._apart = tempfile.TemporaryDirectory(prefix="kata-", ignore_cleanup_errors=True)  # for the suite's worker
         self._keys = itertools.count(1)
         self.student = Station(self, submission)
         self._host: Station | None = None
@@ -53,7 +55,9 @@ class Home:
         return self._host
 
     def cell(self, submission: Path | None) -> Cell:
-        return Cell(self.walls, submission, self.scratch, self.threads, self.seed)
+        if submission:
+            return Cell(self.walls, submission, self.scratch, self.threads, self.seed)
+        return Cell(self.walls.for_the_suite(), None, Path(self._apart.name), self.threads, self.seed)
 
     def new_key(self) -> int:
         return next(self._keys)
@@ -97,6 +101,7 @@ class Home:
     def close(self) -> None:
         for station in self.stations():
             station.close()
+        self._apart.cleanup()
 
 
 class Station:

@@ -3,14 +3,14 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from grader.sandbox import landlock
 from grader.syllabus import ROOT
 
 PROBE = "import torch, safetensors; open('llm/checkpoint/card.json').read()"
 PROBE_SECONDS = 120
-FIRST_UID, UIDS = 200_000, 100_000  # of users that nobody is
+FIRST_UID, UIDS = 200_000, 100_000  # of users that nobody is; as many again for the suites' own workers
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,10 @@ class Walls:
     landlock: bool
     uid: int | None = None
     memory: int = 4 << 30  # bytes that a worker and all that it starts may take together
+
+    def for_the_suite(self) -> "Walls":
+        """For a worker with nothing of the student's in it, out of the student's reach."""
+        return self if self.uid is None else replace(self, uid=self.uid + UIDS)
 
 
 PRACTICE = Walls("same user: practice only", landlock=False)

@@ -1,0 +1,114 @@
+"""How alike the programs of a class are: a reason to look, never a verdict.
+
+A program is compared as its syntax tree without what a disguise changes: names, comments, docstrings, annotations, the
+order of functions. Of every function the tree is written down in order, cut into overlapping pieces of PIECE nodes, and
+each piece counts once (the fingerprints of Schleimer, Wilkerson, Aiken: Winnowing, SIGMOD 2003, all of them kept). What
+the stubs bring counts for nothing, and neither does what many in the class have in common: that is how one writes it.
+"""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PIECE = 16  # nodes
+COMMON = 3  # programs that may share a piece before it counts as what everybody writes; more in a larger class
+FEWEST = 40  # pieces: of less than that nothing can be said
+
+Pieces = frozenset[int]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Of one program: the share of its own pieces, from 0 to 1, that the one most like it has, too."""
+
+    other: str
+    share: float
+
+
+def pieces(files: Sequence[Path], stubs: Sequence[Path] = ()) -> Pieces:
+    """Of all these files together, without those of the stubs. A file that does not compile has none."""
+    return frozenset(_of_files(files)) - frozenset(_of_files(stubs))
+
+
+def compare(
+    programs: Mapping[str, Pieces], reference: Pieces = frozenset()
+) -> dict[str, tuple[Likeness | None, float]]:
+    """For each program the one most like it, and the share of its pieces that the reference has, too.
+
+    Programs with too few pieces of their own get None.
+    """
+    limit = max(COMMON, len(programs) // 4)
+    count = Counter(piece for program in programs.values() for piece in program)
+    own = {name: frozenset(p for p in program if count[p] <= limit) for name, program in programs.items()}
+    found: dict[str, tuple[Likeness | None, float]] = {}
+    for name, mine in own.items():
+        whole = programs[name]
+        like_reference = len(whole & reference) / len(whole) if len(whole) >= FEWEST else 0.0
+        others = [
+            Likeness(other, len(mine & theirs) / min(len(mine), len(theirs)))
+            for other, theirs in own.items()
+            if other != name and min(len(mine), len(theirs)) >= FEWEST
+        ]
+        found[name] = max(others, key=lambda likeness: likeness.share, default=None), like_reference
+    return found
+
+
+def _of_files(files: Sequence[Path]) -> Iterator[int]:
+    for file in files:
+        try:
+            tree = ast.parse(file.read_bytes())
+            yield from (piece for body in _bodies(tree) for piece in _cut(list(_nodes(body))))
+        except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
+            continue
+
+
+def _bodies(tree: ast.Module) -> Iterator[ast.AST]:
+    """The functions and methods, wherever they are defined, each without those within it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def _cut(nodes: list[str]) -> Iterator[int]:
+    for k in range(len(nodes) - PIECE + 1):
+        yield hash(tuple(nodes[k : k + PIECE]))
+
+
+def _nodes(node: ast.AST, top: bool = True) -> Iterator[str]:
+    """The tree in order: kinds of nodes, attributes and numbers as they are, names all alike."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() if not top:
+            return  # a body of its own
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            children: list[ast.AST] = [*node.args.args, *_without_docstring(node.body)]
+            yield "def"
+        case ast.Name():
+            yield "name"
+            return
+        case ast.Attribute():
+            yield f".{node.attr}"
+            children = [node.value]
+        case ast.Constant():
+            yield "text" if isinstance(node.value, str) else repr(node.value)[:40]
+            return
+        case ast.arg():
+            yield "argument"
+            return
+        case ast.AnnAssign() if node.value is not None:
+            yield "Assign"
+            children = [node.target, node.value]
+        case ast.expr_context():
+            return
+        case _:
+            yield type(node).__name__
+            children = list(ast.iter_child_nodes(node))
+    for child in children:
+        yield from _nodes(child, top=False)
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0] if body else None
+    says = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return body[1:] if says else body
