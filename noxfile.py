@@ -59,6 +59,12 @@ def grade(session: nox.Session) -> None:
 
 
 @maintainers
+def gradebook(session: nox.Session) -> None:
+    """Grades a class, and goes on where it was stopped: `-- SUBMISSIONS --out DIR`."""
+    run("-m", "grader.gradebook", *session.posargs)
+
+
+@maintainers
 def bundle(session: nox.Session) -> None:
     """What to hand out: `-- students OUT`, the folder a class works in, without solutions."""
     run("-m", "grader.bundle", *session.posargs)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from grader.results import Host
 from grader.syllabus import ROOT
@@ -109,15 +110,18 @@ class Child:
 
 
 class Children:
-    """Hands out ready children, and can have a spare one importing while another is at work."""
+    """Hands out ready children, and can have a spare one importing while another is at work.
 
-    def __init__(self, seed: int):
-        self._seed = seed
+    scratch: the folder for their temporary files; None: where the system has such files
+    """
+
+    def __init__(self, seed: int, scratch: Path | None = None):
+        self._seed, self._place = seed, scratch
         self._living: list[Child] = []
         self._spare: Child | None = None
 
     def __enter__(self):
-        self._scratch = tempfile.TemporaryDirectory(prefix="kata-", ignore_cleanup_errors=True)
+        self._scratch = tempfile.TemporaryDirectory(prefix="kata-", dir=self._place, ignore_cleanup_errors=True)
         os.chmod(self._scratch.name, 0o711)  # what is in it may belong to a worker's own user
         return self
 

@@ -50,6 +50,7 @@ class Guarded:
         self, submitted: Path, stages: Path, built: walls.Walls, stands_in: bool, deadline: float | None = None
     ):
         self.submitted, self.stages, self.stands_in = submitted, stages, stands_in
+        self.scratch = stages.parent
         self.options = [f"--walls={json.dumps(asdict(built))}"]
         self.options += [] if deadline is None else [f"--deadline={deadline}"]
 
@@ -178,12 +179,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    exercises = _chosen(options)
+    exercises = chosen(options)
     board = Board(is_plain(options.plain))
-    if not SOLUTIONS.is_dir():
-        raise UsageError("this is a class's copy: grade from the whole project")
-    if sys.platform != "linux":
-        raise UsageError("the sandbox needs Linux: grade there, or run nox -s check over code that you trust")
+    check_place()
     if not options.submission.exists():
         raise UsageError(f"the submission {options.submission} does not exist: name a folder, a zip or a git work tree")
     if options.out.exists() and not options.out.is_dir():
@@ -199,7 +197,15 @@ def _main(options: argparse.Namespace) -> int:
     return 2 if result.broken else 0
 
 
-def _chosen(options: argparse.Namespace) -> list[Exercise]:
+def check_place() -> None:
+    """raises: UsageError where nothing can be graded"""
+    if not SOLUTIONS.is_dir():
+        raise UsageError("this is a class's copy: grade from the whole project")
+    if sys.platform != "linux":
+        raise UsageError("the sandbox needs Linux: grade there, or run nox -s check over code that you trust")
+
+
+def chosen(options: argparse.Namespace) -> list[Exercise]:
     exercises = [e for e in syllabus.load() if options.track in (None, e.track)]
     only = [syllabus.find(word, exercises).name for word in options.only]
     return [e for e in exercises if not only or e.name in only]
@@ -209,17 +215,22 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s grade --", description="Grades a submission in a sandbox.")
     parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="a folder, a zip, or a git work tree")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the result files")
+    add_rules(parser)
+    parser.add_argument(
+        "--format", dest="formats", action="append", choices=FORMATS, help=f"only this ({', '.join(UNASKED)})"
+    )
+    options = parser.parse_args(argv)
+    options.formats = options.formats or list(UNASKED)
+    return options
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """The options that grading one submission and grading a class have in common."""
     parser.add_argument("--track", choices=syllabus.TRACKS, help="only the exercises of one track")
     parser.add_argument("--only", action="append", default=[], metavar="EX", help="only this exercise; may be repeated")
     parser.add_argument("--seed", type=seed_of, default=CLASS_SEED, metavar="N", help="the same for a whole class (1)")
     parser.add_argument("--no-stand-in", action="store_true", help="let exercises wait for those that they build on")
-    parser.add_argument(
-        "--format", dest="formats", action="append", choices=FORMATS, help=f"only this ({', '.join(UNASKED)})"
-    )
     parser.add_argument("--plain", action="store_true", help="ASCII, no colour, no boxes")
-    options = parser.parse_args(argv)
-    options.formats = options.formats or list(UNASKED)
-    return options
 
 
 if __name__ == "__main__":

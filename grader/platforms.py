@@ -139,6 +139,19 @@ def junit(result: RunResult) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
+def feedback(result: RunResult) -> str:
+    """What a student gets to read: every test, and what to do about those that did not pass."""
+    lines = [_summary(result), ""]
+    for exercise in result.exercises:
+        lines.append(f"{short_name(exercise.name)}  {exercise.title}: {exercise.earned} of {exercise.points}")
+        for function in exercise.functions:
+            lines.append(f"  {function.state}: {function.title}, {function.earned} of {function.points}")
+            if function.outcome != "passed":
+                lines += [f"      {line}" for line in _words(exercise, function).splitlines()]
+        lines.append("")
+    return "\n".join(lines)
+
+
 def _summary(result: RunResult) -> str:
     lines = [f"{short_name(e.name)}  {e.state}, {e.earned} of {e.points} points" for e in result.exercises]
     if any(function.outcome == "undecided" for function in result.functions):

@@ -44,6 +44,7 @@ class Guard(Protocol):
     """Sees to it that a submission runs behind walls."""
 
     options: list[str]  # for grader.plugin
+    scratch: Path  # a folder for temporary files
 
     def waits_for(self, exercise: Exercise, states: dict[str, str]) -> list[str]:
         """The exercises without which this one is not run, after others came out like that."""
@@ -74,7 +75,7 @@ def run(
     waits_for = guard.waits_for if guard else needs_not_met
     states: dict[str, str] = {exercise.name: exercise.state for exercise in before}
     try:
-        with Children(seed) as children:
+        with Children(seed, guard.scratch if guard else None) as children:
             for index, exercise in enumerate(exercises):
                 if waiting := waits_for(exercise, states):
                     outcome = _result(exercise, waits_for=waiting)

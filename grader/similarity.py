@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PIECE = 16  # nodes
-COMMON = 3  # programs that may share a piece before it counts as what everybody writes; more in a larger class
+COMMON = 3  # programs that may share a piece before it counts as what everybody writes; in a large class half of it
 FEWEST = 40  # pieces: of less than that nothing can be said
 
 Pieces = frozenset[int]
@@ -35,11 +35,11 @@ def pieces(files: Sequence[Path], stubs: Sequence[Path] = ()) -> Pieces:
 def compare(
     programs: Mapping[str, Pieces], reference: Pieces = frozenset()
 ) -> dict[str, tuple[Likeness | None, float]]:
-    """For each program the one most like it, and the share of its pieces that the reference has, too.
+    """For each program the one most like it, and the share of its pieces, from 0 to 1, that the reference has, too.
 
     Programs with too few pieces of their own get None.
     """
-    limit = max(COMMON, len(programs) // 4)
+    limit = max(COMMON, len(programs) // 2)
     count = Counter(piece for program in programs.values() for piece in program)
     own = {name: frozenset(p for p in program if count[p] <= limit) for name, program in programs.items()}
     found: dict[str, tuple[Likeness | None, float]] = {}

@@ -20,7 +20,8 @@ SINCE = {
     5: 16,
 }  # how many rights over files there are, by the version that brought the last of them
 ALL_OF_TCP = 0b11  # bind and connect, since version 4
-SIGNALS_AND_SOCKETS = 0b11  # to processes outside, since version 6
+KNOWS_SIGNALS = 6  # the version since which it keeps signals and abstract sockets in
+SIGNALS_AND_SOCKETS = 0b11  # to processes outside
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15  # the rights that mean something for what is no folder
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -40,8 +41,8 @@ def restrict(readable: Iterable[Path], listable: Iterable[Path], writable: Itera
     known = version()
     everything = (1 << next(count for since, count in reversed(SINCE.items()) if known >= since)) - 1
     attributes = struct.pack(
-        "=QQQ", everything, ALL_OF_TCP if known >= 4 else 0, SIGNALS_AND_SOCKETS if known >= 6 else 0
-    )[: 24 if known >= 6 else 16 if known >= 4 else 8]
+        "=QQQ", everything, ALL_OF_TCP if known >= 4 else 0, SIGNALS_AND_SOCKETS if known >= KNOWS_SIGNALS else 0
+    )[: 24 if known >= KNOWS_SIGNALS else 16 if known >= 4 else 8]
     rules = _call(CREATE_RULESET, ctypes.c_char_p(attributes), ctypes.c_size_t(len(attributes)), 0)
     for paths, rights in (
         (readable, EXECUTE | READ_FILE | READ_DIR),

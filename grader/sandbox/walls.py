@@ -22,6 +22,11 @@ class Walls:
     uid: int | None = None
     memory: int = 4 << 30  # bytes that a worker and all that it starts may take together
 
+    @property
+    def apart(self) -> bool:
+        """Whether what runs behind one such wall can do nothing to the processes behind another."""
+        return self.uid is not None or (self.landlock and landlock.version() >= landlock.KNOWS_SIGNALS)
+
     def for_the_suite(self) -> "Walls":
         """For a worker with nothing of the student's in it, out of the student's reach."""
         return self if self.uid is None else replace(self, uid=self.uid + UIDS)
@@ -37,8 +42,8 @@ def best() -> Walls:
     another = sys.platform == "linux" and os.geteuid() == 0 and _can_import_torch(uid)
     if has_landlock:
         name = f"Landlock {landlock.version()}"
-        return Walls(f"{name}, user {uid}", True, uid) if another else Walls(name, True)
-    return Walls(f"separate user {uid}", False, uid) if another else PRACTICE
+        return Walls(f"{name}, separate user", True, uid) if another else Walls(name, True)
+    return Walls("separate user", False, uid) if another else PRACTICE
 
 
 def _can_import_torch(uid: int) -> bool:

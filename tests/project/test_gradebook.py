@@ -1,0 +1,226 @@
+"""`nox -s gradebook`: a class is graded whole, whatever is in it and however often it is stopped."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from dataclasses import replace
+
+import pytest
+
+from grader import gradebook, syllabus
+from grader.check import UsageError
+from grader.grade import nothing
+from grader.sandbox import walls
+from tests.project import graded
+from tests.project.test_hostile import SAMPLES, mentioned
+
+SOLUTIONS = graded.ROOT / "solutions"
+ONLY = ("--only", "ex01", "--only", "ex02")
+
+
+def rows(file):
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def fill(folder, **instead):
+    """A submission: the solutions, with other files in the place of some."""
+    folder.mkdir(parents=True)
+    for file in SOLUTIONS.glob("ex*.py"):
+        shutil.copyfile(instead.get(file.stem[:4], file), folder / file.name)
+    return folder
+
+
+@pytest.fixture
+def submissions(tmp_path):
+    """Four of a class: right, a stub as a zip, wrong, and one that ends its interpreter."""
+    top = tmp_path / "submissions"
+    fill(top / "ann")
+    fill(tmp_path / "bob", ex01=graded.ROOT / "exercises" / "ex01_round_trip.py")
+    with zipfile.ZipFile(top / "bob.zip", "w") as archive:
+        for file in (tmp_path / "bob").glob("*.py"):
+            archive.write(file, f"bob's work/{file.name}")
+    fill(top / "cem", ex01=SAMPLES / "wrong.py")
+    fill(top / "dot", ex01=SAMPLES / "exit_in_a_call.py")
+    (top / "read me.txt").write_text("for the teacher")
+    return top
+
+
+@pytest.mark.timeout(400)
+def test_a_class_that_is_killed_goes_on_where_it_was(submissions, tmp_path):
+    out, roster, scratch = tmp_path / "out", tmp_path / "roster.csv", tmp_path / "scratch"
+    scratch.mkdir()
+    roster.write_text("folder,name\nann,=Ann\nbob,Bob\ncem,Cem\ndot,Dot\neve,Eve\n")
+    command = [sys.executable, "-m", "grader.gradebook", str(submissions), "--out", str(out), *ONLY, "--plain"]
+    command += ["--roster", str(roster), "--deadline", "5"]
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    process = subprocess.Popen(command, cwd=graded.ROOT, env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (done := list(out.glob("students/*/kata.json"))):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {row["student"]: row for row in rows(out / "gradebook.csv")}
+    assert sum(row["status"] == "not graded yet" for row in before.values()) >= 2
+    assert all(row["points"] == "0" for row in before.values() if row["status"] != "graded")
+    while mentioned(str(tmp_path)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    stamps = {file: file.stat().st_mtime_ns for file in done}
+
+    again = subprocess.run(command, cwd=graded.ROOT, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "passed over: read me.txt" in again.stdout and "4 graded in" in again.stdout
+    assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
+    after = {row["student"]: row for row in rows(out / "gradebook.csv")}
+    assert {name: row["points"] for name, row in after.items()} == {
+        "ann": "20",
+        "bob": "10",
+        "cem": "14",
+        "dot": "10",
+        "eve": "0",
+    }
+    assert after["ann"]["name"] == "'=Ann" and after["eve"]["status"] == "nothing handed in"
+    assert after["bob"]["reference stood in for"] == "ex01"
+    assert {row["seed"] for row in after.values()} == {"1", ""} and after["ann"]["suite"]
+    assert after["ann"]["submitted"].endswith("Z") and after["ann"]["sandbox"]
+    tests = {row["test"]: row for row in rows(out / "items.csv")}
+    assert tests["every weight gets the nearest code"]["students"] == "4"
+    assert tests["every weight gets the nearest code"]["share passed"] == "0.25"
+    assert "floors (1)" in tests["every weight gets the nearest code"]["commonest mistakes"]
+    assert "an answer that rounds down" in (out / "students" / "cem" / "feedback.txt").read_text()
+    assert not mentioned(str(tmp_path)) and not (out / "students" / "ann" / "first.json").exists()
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """desk(grade) with three members and the exercises ex01, ex08 and ex09, where grade is all that happens."""
+
+    def make(grade, members=None):
+        exercises = [syllabus.find(name, syllabus.load()) for name in ("ex01", "ex08", "ex09")]
+        members = members or [gradebook.Member(name, tmp_path / name, contents=name) for name in ("a", "b", "c")]
+        built = walls.Walls("none", False)
+        rules = gradebook.Class(1, "", tuple(e.name for e in exercises), True, "none")
+        made = gradebook.Desk(members, exercises, rules, built, tmp_path / "out", 2, lambda *_: None)
+        (tmp_path / "out").mkdir(exist_ok=True)
+        grade_before = gradebook.grade
+        gradebook.grade = grade
+        try:
+            made.work()
+        finally:
+            gradebook.grade = grade_before
+        return members
+
+    return make
+
+
+def stand_in(submission, exercises, *_, **__):
+    return nothing(submission, exercises, 1, "graded", "none")
+
+
+def test_what_is_timed_has_the_machine_to_itself(desk):
+    running, seen, lock = [], [], threading.Lock()
+
+    def grade(submission, exercises, *rest):
+        with lock:
+            running.append(submission.name)
+            seen.append((exercises[0].name, len(running)))
+        time.sleep(0.1)
+        with lock:
+            running.remove(submission.name)
+        return stand_in(submission, exercises)
+
+    desk(grade)
+    assert max(n for name, n in seen if name.startswith("ex01")) == 2
+    assert [n for name, n in seen if name.startswith("ex08")] == [1, 1, 1]
+    assert [name[:4] for name, _ in seen] == ["ex01"] * 3 + ["ex08"] * 3
+
+
+def test_a_second_round_builds_on_the_first_and_a_third_run_grades_nothing(desk):
+    asked = []
+
+    def stopped(submission, exercises, *rest):
+        asked.append((submission.name, [e.short for e in exercises], [e.name[:4] for e in rest[-1]]))
+        if len(asked) == 5:
+            raise gradebook.StartError("the machine is gone")
+        return stand_in(submission, exercises)
+
+    with pytest.raises(gradebook.StartError):
+        desk(stopped)
+    assert asked[3:] == [(name, ["ex08", "ex09"], ["ex01"]) for name in ("a", "b")]
+    asked.clear()
+    members = desk(stopped)
+    assert asked == [(name, ["ex08", "ex09"], ["ex01"]) for name in ("b", "c")]
+    assert all([e.name[:4] for e in member.result.exercises] == ["ex01", "ex08", "ex09"] for member in members)
+    asked.clear()
+    desk(stopped)
+    assert asked == []
+    desk(stopped, [replace(member, contents="handed in again") for member in members[:1]])
+    assert [name for name, *_ in asked] == ["a", "a"]
+
+
+def test_a_fault_of_the_graders_costs_one_submission(desk):
+    def grade(submission, exercises, *rest):
+        if submission.name == "b":
+            raise ZeroDivisionError("oh")
+        return stand_in(submission, exercises)
+
+    a, b, c = desk(grade)
+    assert "the grader stumbled: oh" in b.result.functions[0].message and b.result.earned == 0
+    assert a.result and c.result
+
+
+def test_only_what_builds_on_what_is_timed_waits_for_it():
+    first, alone = gradebook.rounds(syllabus.load())
+    assert [e.short for e in alone] == ["ex08", "ex09"]
+    assert [e.short for e in first] == [e.short for e in syllabus.load() if e not in alone]
+
+
+@pytest.mark.parametrize(
+    "roster, says",
+    [("", "no rows"), ("folder,name\n", "no rows"), ("folder,name\na,A\na,B\n", "twice"), (None, "cannot be read")],
+)
+def test_a_roster_that_is_none_is_said(tmp_path, roster, says):
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    file = tmp_path / "roster.csv"
+    if roster is not None:
+        file.write_text(roster)
+    with pytest.raises(UsageError, match=says):
+        gradebook.found(tmp_path / "in", file)
+
+
+def test_a_folder_and_a_zip_of_one_name_are_two_students(tmp_path):
+    (tmp_path / "jo").mkdir()
+    (tmp_path / "jo.zip").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "jo")
+    members, passed_over = gradebook.found(tmp_path, None)
+    assert [member.name for member in members] == ["jo", "jo.zip"] and passed_over == ["link"]
+
+
+def test_another_seed_needs_another_folder(submissions, tmp_path, capsys):
+    out = tmp_path / "out"
+    rules = gradebook.Class(2, gradebook.suite_hash(), ("ex01_round_trip",), True, walls.best().tier)
+    gradebook._same_class(out, rules)
+    assert gradebook.main([str(submissions), "--out", str(out), "--only", "ex01"]) == 2
+    assert "seed 2, and this is 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder, says", [("nowhere", "there is no folder"), ("empty", "holds no submission")])
+def test_mistakes_of_the_instructor_are_said(tmp_path, capsys, folder, says):
+    (tmp_path / "empty").mkdir()
+    assert gradebook.main([str(tmp_path / folder), "--out", str(tmp_path / "out")]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_time_left_is_that_of_what_is_left():
+    pace = gradebook.Pace(2, {"ex08"})
+    pace.note("ex01", 4)
+    pace.note("ex08", 30)
+    assert pace.seconds(["ex01", "ex01", "ex08"]) == 4 + 30
