@@ -1,23 +1,40 @@
-"""What to hand out: `nox -s bundle -- students OUT` writes the folder that a class works in.
+"""What to hand out: `nox -s bundle -- KIND OUT`.
 
-It has everything but solutions and the project's own tests. The wrong answers that diagnoses are made of travel as one
-zip, tests/misconceptions.zip: open, they would read as near-solutions.
+students:    the folder that a class works in. It has everything but solutions and the project's own tests; the wrong
+             answers that diagnoses are made of travel as one zip, because open they would read as near-solutions
+gradescope:  the zip that Gradescope builds an autograder from
+classroom50: the folder CLASSROOM/autograders/ASSIGNMENT of a Classroom 50 organization
 """
 
 import argparse
+import hashlib
 import re
 import shutil
 import sys
+import tempfile
+import tomllib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from grader.syllabus import ROOT
+from grader import platforms
+from grader.check import UsageError
+from grader.grade import add_rules, chosen, nothing
+from grader.syllabus import ROOT, SyllabusError, UnknownExercise
 
-FOR_STUDENTS = ("exercises", "llm", "grader", "tests")
+FOLDERS = ("exercises", "llm", "grader", "tests")
 FILES = ("LICENSE", "conftest.py", "noxfile.py", "pyproject.toml", ".gitignore", ".gitattributes")
-NOT_FOR_STUDENTS = ("project", "misconceptions", "__pycache__", "*.pyc", ".*")
+LEFT_OUT = ("project", "misconceptions", "__pycache__", "*.pyc", ".*")
 SECTIONS_LEFT_OUT = ("Solutions", "Teaching with it", "What was measured", "For maintainers")  # of the README
-EPOCH = (1980, 1, 1, 0, 0, 0)  # one date for all files in the zip: equal contents, equal zip
+SCRIPTS = ROOT / "grader" / "bundles"
+WEIGHTS = "gpt.safetensors"
+EPOCH = (1980, 1, 1, 0, 0, 0)  # one date for all files in a zip: equal contents, equal zip
+LARGEST = 10 << 20  # bytes that Classroom 50's runner fetches, compressed
+NEXT = {
+    "students": "hand it out as it is, or make it a git repository first (git init)",
+    "gradescope": "upload it under Configure Autograder; give it 2 cores, 6 GB and 15 minutes",
+    "classroom50": "copy it to CLASSROOM/autograders/ASSIGNMENT; the template is what `students` makes",
+}
 
 
 class BundleError(ValueError):
@@ -30,20 +47,84 @@ def students(out: Path) -> None:
     out:    a folder that is not there yet, or is empty
     raises: BundleError
     """
+    _make(out)
+    _copy_project(out)
+    (out / "README.md").write_text(_readme((ROOT / "README.md").read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def gradescope(out: Path, options: Sequence[str] = ()) -> Path:
+    """Writes an autograder; returns the zip: out itself, or autograder.zip in it.
+
+    options: of nox -s grade
+    raises:  BundleError
+    """
+    file = out if out.suffix == ".zip" else out / "autograder.zip"
+    if file.exists():
+        raise BundleError(f"{file} exists: name a new one")
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder)
+        _copy_project(top)
+        shutil.copytree(ROOT / "solutions", top / "solutions", ignore=shutil.ignore_patterns(*LEFT_OUT))
+        _write_settings(top, options)
+        for name in ("setup.sh", "run_autograder"):
+            shutil.copy(SCRIPTS / name, top / name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _zip(top, file)
+    return file
+
+
+def classroom50(out: Path, options: Sequence[str] = ()) -> None:
+    """Writes an assignment's autograder, without solutions: what lies there is published. So nothing can stand in.
+
+    out:     a folder that is not there yet, or is empty
+    options: of nox -s grade
+    raises:  BundleError
+    """
+    _make(out)
+    kata = out / "kata"
+    kata.mkdir()
+    _copy_project(kata)
+    weights = kata / "llm" / "checkpoint" / WEIGHTS
+    weights.with_name(f"{WEIGHTS}.sha256").write_text(hashlib.sha256(weights.read_bytes()).hexdigest() + "\n")
+    weights.unlink()
+    _write_settings(kata, [*options, "--no-stand-in"])
+    shutil.copyfile(SCRIPTS / "autograder.py", out / "autograder.py")
+
+
+def _make(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out} exists and is not empty: name a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _copy_project(out: Path) -> None:
+    """Everything but answers."""
     if not (ROOT / "tests" / "misconceptions").is_dir():
         raise BundleError("this is a class's copy itself: bundle from the whole project")
-    out.mkdir(parents=True, exist_ok=True)
-    for folder in FOR_STUDENTS:
-        shutil.copytree(ROOT / folder, out / folder, ignore=shutil.ignore_patterns(*NOT_FOR_STUDENTS))
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, out / folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
     for name in FILES:
         shutil.copyfile(ROOT / name, out / name)
-    (out / "README.md").write_text(_readme((ROOT / "README.md").read_text(encoding="utf-8")), encoding="utf-8")
-    with zipfile.ZipFile(out / "tests" / "misconceptions.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        folder = ROOT / "tests" / "misconceptions"
-        for file in sorted(folder.glob("*/*.py")):
-            archive.writestr(zipfile.ZipInfo(str(file.relative_to(folder)), EPOCH), file.read_bytes())
+    _zip(ROOT / "tests" / "misconceptions", out / "tests" / "misconceptions.zip", "*/*.py")
+
+
+def _write_settings(out: Path, options: Sequence[str]) -> None:
+    """What the platforms' scripts read: the pins, the options, and what is said until something was graded."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    (out / "requirements.txt").write_text("\n".join(groups["kata"]) + "\n")
+    (out / "requirements-text.txt").write_text("\n".join(groups["text"]) + "\n")
+    (out / "options.txt").write_text("".join(f"{option}\n" for option in options))
+    rules = _rules(options)
+    blank = nothing(Path("submission"), chosen(rules), rules.seed, "nothing was graded: tell your teacher", "")
+    (out / "not-graded.json").write_text(platforms.gradescope(blank))
+
+
+def _zip(folder: Path, file: Path, pattern: str = "**/*") -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for source in sorted(path for path in folder.glob(pattern) if path.is_file()):
+            entry = zipfile.ZipInfo(source.relative_to(folder).as_posix(), EPOCH)
+            entry.external_attr = (0o755 if source.stat().st_mode & 0o100 else 0o644) << 16
+            archive.writestr(entry, source.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def _readme(text: str) -> str:
@@ -52,17 +133,35 @@ def _readme(text: str) -> str:
     return "".join(s for s in sections if s.partition("\n")[0].removeprefix("## ") not in SECTIONS_LEFT_OUT)
 
 
+def _rules(options: Sequence[str]) -> argparse.Namespace:
+    """The options of nox -s grade that a platform's script passes on."""
+    parser = argparse.ArgumentParser(prog="nox -s bundle -- KIND OUT", add_help=False)
+    add_rules(parser)
+    return parser.parse_args(options)
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="nox -s bundle --", description="Writes what to hand to a class.")
-    parser.add_argument("kind", choices=["students"], help="students: the folder a class works in, without solutions")
-    parser.add_argument("out", type=Path, metavar="OUT", help="a new folder")
-    options = parser.parse_args(argv)
+    parser = argparse.ArgumentParser(prog="nox -s bundle --", description="Writes what to hand to a class or platform.")
+    parser.add_argument("kind", choices=NEXT, help="for a class (without solutions), or for a grading platform")
+    parser.add_argument("out", type=Path, metavar="OUT", help="a new folder; for gradescope also a new .zip")
+    parser.epilog = "For the platforms, options of `nox -s grade`: --only, --track, --seed, --no-stand-in."
+    options, passed_on = parser.parse_known_args(argv)
+    out = options.out
     try:
-        students(options.out)
-    except (BundleError, OSError) as error:
+        if options.kind == "students":
+            if passed_on:
+                raise UsageError(f"{passed_on[0]} is nothing that a class's copy could have: leave it out")
+            students(out)
+        else:
+            chosen(_rules(passed_on))
+            if options.kind == "gradescope":
+                out = gradescope(out, passed_on)
+            else:
+                classroom50(out, passed_on)
+    except (BundleError, UsageError, UnknownExercise, SyllabusError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{options.out}: hand it out as it is, or make it a git repository first (git init)")
+    print(f"{out}: {NEXT[options.kind]}")
     return 0
 
 

@@ -34,6 +34,7 @@ FORMATS: dict[str, tuple[str, Callable[[RunResult], str]]] = {
     "gradescope": ("results.json", platforms.gradescope),
     "classroom50": ("result.json", platforms.classroom50),
     "junit": ("junit.xml", platforms.junit),
+    "markdown": ("release-body.md", platforms.markdown),
 }
 UNASKED = ("kata", "gradescope", "junit")
 CLASS_SEED = 1
@@ -60,13 +61,14 @@ class Guarded:
     def stage(self, exercise: Exercise, states: dict[str, str]) -> tuple[Path, list[str]]:
         folder = self.stages / exercise.short / "exercises"
         folder.mkdir(parents=True)
+        needed = _needed(exercise, syllabus.load())
         instead = [name for name, state in states.items() if name != exercise.name and state not in FINISHED]
+        instead += [n for n in sorted(needed - states.keys()) if not (self.submitted / f"{n}.py").is_file()]
         instead = [name for name in instead if self.stands_in and (SOLUTIONS / f"{name}.py").is_file()]
         for file in sorted(self.submitted.glob("*.py")):
             shutil.copyfile(file, folder / file.name)
         for name in instead:
             shutil.copyfile(SOLUTIONS / f"{name}.py", folder / f"{name}.py")
-        needed = _needed(exercise, syllabus.load())
         return folder, [name for name in instead if name in needed]
 
 
@@ -181,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
 def _main(options: argparse.Namespace) -> int:
     exercises = chosen(options)
     board = Board(is_plain(options.plain))
-    check_place()
+    check_place(options)
     if not options.submission.exists():
         raise UsageError(f"the submission {options.submission} does not exist: name a folder, a zip or a git work tree")
     if options.out.exists() and not options.out.is_dir():
@@ -197,10 +199,10 @@ def _main(options: argparse.Namespace) -> int:
     return 2 if result.broken else 0
 
 
-def check_place() -> None:
+def check_place(options: argparse.Namespace) -> None:
     """raises: UsageError where nothing can be graded"""
-    if not SOLUTIONS.is_dir():
-        raise UsageError("this is a class's copy: grade from the whole project")
+    if not SOLUTIONS.is_dir() and not options.no_stand_in:
+        raise UsageError("there are no solutions here that could stand in: add --no-stand-in, or use the whole project")
     if sys.platform != "linux":
         raise UsageError("the sandbox needs Linux: grade there, or run nox -s check over code that you trust")
 

@@ -387,7 +387,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _main(options: argparse.Namespace) -> int:
     exercises, board = chosen(options), Board(is_plain(options.plain))
-    check_place()
+    check_place(options)
     if not options.submissions.is_dir():
         raise UsageError(f"there is no folder {options.submissions}: name the one that holds the submissions")
     members, passed_over = found(options.submissions, options.roster)

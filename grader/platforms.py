@@ -7,6 +7,7 @@ Classroom 50: https://github.com/foundation50/classroom50/wiki/Advanced-Autograd
 import datetime
 import json
 import os
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any
@@ -76,7 +77,7 @@ def scaled(result: RunResult) -> float:
 
 
 def classroom50(result: RunResult, environment: Mapping[str, str] = os.environ) -> str:
-    """result.json, classroom50/result/v1.
+    """result.json, classroom50/result/v1. Where something could not be judged here, the maximum is less by its points.
 
     raises: MissingIdentity
     """
@@ -89,20 +90,21 @@ def classroom50(result: RunResult, environment: Mapping[str, str] = os.environ) 
         raise MissingIdentity(f"Classroom 50's runner sets {', '.join(missing)}: without, a result belongs to nobody")
     if not identity["submission"].startswith("submit/"):
         raise MissingIdentity(f"SUBMISSION_TAG is {identity['submission']!r}: a submission's tag begins with submit/")
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    maximum = {id(f): 0 if f.outcome == "undecided" else f.points for f in result.functions}
     record = (
         {"schema": "classroom50/result/v1"}
         | identity
         | {
-            "datetime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "datetime": result.submitted if result.commit and result.submitted else now,
             "score": result.earned,
-            "max-score": sum(function.points for function in result.functions),
+            "max-score": sum(maximum.values()),
             "tests": [
                 {
                     "test-name": f"{short_name(exercise.name)} {function.title}",
                     "passed": function.outcome == "passed",
                     "score": function.earned,
-                    "max-score": function.points,
+                    "max-score": maximum[id(function)],
                 }
                 for exercise in result.exercises
                 for function in exercise.functions
@@ -150,6 +152,22 @@ def feedback(result: RunResult) -> str:
                 lines += [f"      {line}" for line in _words(exercise, function).splitlines()]
         lines.append("")
     return "\n".join(lines)
+
+
+def markdown(result: RunResult) -> str:
+    """The same as Markdown; what came from a student's code stands in fences that it cannot close."""
+    lines = [f"### {result.earned} of {result.points} points", "", "| test | state | points |", "|---|---|---|"]
+    for exercise in result.exercises:
+        for function in exercise.functions:
+            name = f"{short_name(exercise.name)} {function.title}"
+            lines.append(f"| {name} | {function.state} | {function.earned} of {function.points} |")
+    for exercise in result.exercises:
+        for function in exercise.functions:
+            if function.outcome != "passed":
+                words = _words(exercise, function)
+                fence = "`" * (3 + max(map(len, re.findall("`+", words)), default=0))
+                lines += ["", f"**{short_name(exercise.name)} {function.title}**", "", f"{fence}text", words, fence]
+    return "\n".join([*lines, "", f"seed {result.seed}, sandbox: {result.sandbox or 'none'}", ""])
 
 
 def _summary(result: RunResult) -> str:

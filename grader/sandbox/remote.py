@@ -106,7 +106,9 @@ class RemoteStudent(Student):
 
     @property
     def among(self) -> Path:
-        return SOLUTIONS  # what is compared runs on this side, where nothing of the student's is imported
+        # What is compared runs on this side, where nothing of the student's is imported. Among stubs, where there are no
+        # solutions, only mistakes that build on no other exercise are recognized.
+        return SOLUTIONS if SOLUTIONS.is_dir() else ROOT / "exercises"
 
     def location(self) -> tuple[Path | None, int | None]:
         file = self.submission / f"{self._exercise}.py"

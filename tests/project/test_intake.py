@@ -1,5 +1,8 @@
 """What is taken from a submission, and what is not."""
 
+import os
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 from grader.intake import LARGEST, IntakeError, take
 
 NAMES = ["ex01_round_trip.py", "ex02_per_channel.py"]
+WHO = {"NAME": "A", "EMAIL": "a@b", "DATE": "2026-03-04T06:06:07+01:00"}
 
 
 def folder(top: Path, *files: str) -> Path:
@@ -105,3 +109,42 @@ def test_the_commit_of_a_work_tree_is_read_without_git(tmp_path):
     for hostile in ("ref: refs/../../../etc/passwd", "../../x", ""):
         (source / ".git" / "HEAD").write_text(hostile)
         assert take(source, tmp_path / f"o{len(hostile) + 10}", NAMES).commit == ""
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+@pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
+def test_a_work_tree_was_submitted_when_it_was_committed(tmp_path, packed):
+    source = folder(tmp_path / "a", *NAMES)
+    made = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in WHO.items()}
+
+    def git(*arguments):
+        subprocess.run(["git", *arguments], cwd=source, env=os.environ | made, check=True, capture_output=True)
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "done\n\ncommitter A <a@b> 1 +0000")
+    if packed:
+        git("gc", "-q")
+    (source / ".git" / "config").write_text("no settings that git could read, nor would have to [")
+    taken = take(source, tmp_path / "out", NAMES)
+    assert taken.commit and taken.submitted == "2026-03-04T05:06:07Z"
+
+
+def test_anything_else_was_submitted_when_its_newest_file_was_written(tmp_path):
+    source = folder(tmp_path / "a", *NAMES, "notes.txt")
+    for day, name in enumerate([*NAMES, "notes.txt"], 1):
+        os.utime(source / name, (86_400 * day, 86_400 * day))
+    taken = take(source, tmp_path / "o1", NAMES)
+    assert taken.submitted == "1970-01-03T00:00:00Z"
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(NAMES[0], (2026, 3, 4, 5, 6, 8)), "")
+    assert take(file, tmp_path / "o2", NAMES).submitted == "2026-03-04T05:06:08Z"
+
+
+def test_equal_files_have_equal_hashes_and_others_have_not(tmp_path):
+    hashes = [
+        take(folder(tmp_path / name, *files), tmp_path / f"{name}-out", NAMES).contents
+        for name, files in {"a": NAMES, "b": NAMES, "c": NAMES[:1]}.items()
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]

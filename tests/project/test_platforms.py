@@ -1,6 +1,7 @@
 """The result model as platforms read it."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -18,6 +19,22 @@ ENVIRONMENT = {
     "RELEASE_URL": "https://example.org/releases/1",
     "REVIEW_URL": "https://example.org/compare/1",
 }
+
+
+def classroom50_faults(record: dict) -> list[str]:
+    """What the platform's own check of classroom50/result/v1 would complain about."""
+    texts = ("classroom", "assignment", "assignment_type", "owner", "commit", "release", "review", "datetime")
+    faults = [key for key in texts if not (isinstance(record.get(key), str) and record[key])]
+    faults += ["schema"] * (record.get("schema") != "classroom50/result/v1")
+    faults += ["submission"] * (not str(record.get("submission")).startswith("submit/"))
+    for entry in [record, *record["tests"]]:
+        score, maximum = entry.get("score"), entry.get("max-score")
+        whole = type(score) is int and type(maximum) is int
+        faults += [f"score {score!r} of {maximum!r}"] * (not (whole and 0 <= score <= maximum))
+    for test in record["tests"]:
+        faults += ["test-name"] * (not (isinstance(test.get("test-name"), str) and test["test-name"]))
+        faults += ["passed"] * (type(test.get("passed")) is not bool)
+    return faults
 
 
 def function(name: str, points: int, outcome: str, **rest):
@@ -66,10 +83,29 @@ def test_classroom50_has_its_fields_and_no_other(result):
         *("datetime", "score", "max-score", "tests"),
     ]
     assert record["schema"] == "classroom50/result/v1" and record["owner"] == "someone"
-    assert (record["score"], record["max-score"]) == (14, 20)
+    assert (record["score"], record["max-score"]) == (14, 18)  # two points could not be judged
     assert sum(test["score"] for test in record["tests"]) == 14
+    assert sum(test["max-score"] for test in record["tests"]) == 18
+    assert classroom50_faults(record) == []
     assert all(set(test) == {"test-name", "passed", "score", "max-score"} for test in record["tests"])
     assert all(type(record[key]) is int for key in ("score", "max-score"))
+
+
+def test_classroom50_takes_the_time_of_the_commit(result):
+    result.submitted = "2026-03-04T05:06:07Z"
+    now = json.loads(platforms.classroom50(result, ENVIRONMENT))["datetime"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", now) and now != result.submitted
+    result.commit = "0123456789"
+    assert json.loads(platforms.classroom50(result, ENVIRONMENT))["datetime"] == result.submitted
+
+
+def test_what_students_read_says_every_test_and_no_fence_can_be_closed(result):
+    result.exercises[0].functions[1].message = "got\n```\n# I passed\n````"
+    text = platforms.markdown(result)
+    assert "### 14 of 20 points" in text and "| ex01 another | failed | 0 of 4 |" in text
+    assert text.count("\n`````") == 2
+    assert "undecided: speed, 0 of 2" in platforms.feedback(result)
+    assert "      think     Why?" in platforms.feedback(result)
 
 
 @pytest.mark.parametrize("missing", ["CLASSROOM", "ASSIGNMENT", "SUBMISSION_TAG", "COMMIT_URL", "RELEASE_URL"])
