@@ -178,6 +178,9 @@ def main(argv: list[str] | None = None) -> int:
     except (Interrupted, KeyboardInterrupt):
         print("stopped: what lies in --out has no points", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the board has left; the files are written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _main(options: argparse.Namespace) -> int:

@@ -74,6 +74,7 @@ class Cell:
             "processes": PROCESSES,
             "uid": walls.uid,
             "landlock": walls.landlock,
+            "seccomp": walls.seccomp,
             "readable": [*SYSTEM, *_pythons(), *_texts(), *(str(ROOT / name) for name in INSIDE), folder],
             "listable": [str(ROOT)],  # names only; imports look there
             "writable": [str(scratch)],

@@ -9,9 +9,10 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+from grader.sandbox.linux import NO_NEW_PRIVILEGES, error, libc, prctl
+
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 ASK_FOR_VERSION, PATH_BENEATH = 1, 1
-NO_NEW_PRIVS = 38  # PR_SET_NO_NEW_PRIVS
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = (1 << k for k in range(4))
 SINCE = {
     1: 13,
@@ -24,12 +25,10 @@ KNOWS_SIGNALS = 6  # the version since which it keeps signals and abstract socke
 SIGNALS_AND_SOCKETS = 0b11  # to processes outside
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15  # the rights that mean something for what is no folder
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 def version() -> int:
     """Of the kernel's Landlock; 0 where there is none."""
-    return max(0, _libc.syscall(CREATE_RULESET, None, 0, ASK_FOR_VERSION))
+    return max(0, libc.syscall(CREATE_RULESET, None, 0, ASK_FOR_VERSION))
 
 
 def restrict(readable: Iterable[Path], listable: Iterable[Path], writable: Iterable[Path]) -> None:
@@ -52,8 +51,7 @@ def restrict(readable: Iterable[Path], listable: Iterable[Path], writable: Itera
         for path in paths:
             if path.exists():
                 _allow(rules, path, rights & everything)
-    if _libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "no_new_privs")
+    prctl(NO_NEW_PRIVILEGES, 1)
     _call(RESTRICT_SELF, rules, 0)
     os.close(rules)
 
@@ -68,7 +66,7 @@ def _allow(rules: int, path: Path, rights: int) -> None:
 
 
 def _call(number: int, *arguments) -> int:
-    result = _libc.syscall(number, *arguments)
+    result = libc.syscall(number, *arguments)
     if result < 0:
-        raise OSError(ctypes.get_errno(), f"landlock: {os.strerror(ctypes.get_errno())}")
+        raise error("landlock")
     return result

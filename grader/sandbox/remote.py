@@ -106,8 +106,8 @@ class RemoteStudent(Student):
 
     @property
     def among(self) -> Path:
-        # What is compared runs on this side, where nothing of the student's is imported. Among stubs, where there are no
-        # solutions, only mistakes that build on no other exercise are recognized.
+        # What is compared runs on this side, where nothing of the student's is imported. Where there are only stubs,
+        # and no solutions, mistakes that build on no other exercise are recognized.
         return SOLUTIONS if SOLUTIONS.is_dir() else ROOT / "exercises"
 
     def location(self) -> tuple[Path | None, int | None]:

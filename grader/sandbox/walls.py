@@ -5,10 +5,11 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 
-from grader.sandbox import landlock
+from grader.sandbox import landlock, seccomp
 from grader.syllabus import ROOT
 
 PROBE = "import torch, safetensors; open('llm/checkpoint/card.json').read()"
+LOOK = "import os, sys; sys.exit(any(os.access(path, os.R_OK) for path in sys.argv[1:]))"
 PROBE_SECONDS = 120
 FIRST_UID, UIDS = 200_000, 100_000  # of users that nobody is; as many again for the suites' own workers
 
@@ -20,12 +21,13 @@ class Walls:
     tier: str
     landlock: bool
     uid: int | None = None
+    seccomp: bool = False
     memory: int = 4 << 30  # bytes that a worker and all that it starts may take together
 
     @property
     def apart(self) -> bool:
         """Whether what runs behind one such wall can do nothing to the processes behind another."""
-        return self.uid is not None or (self.landlock and landlock.version() >= landlock.KNOWS_SIGNALS)
+        return self.uid is not None or self.seccomp or (self.landlock and landlock.version() >= landlock.KNOWS_SIGNALS)
 
     def for_the_suite(self) -> "Walls":
         """For a worker with nothing of the student's in it, out of the student's reach."""
@@ -36,20 +38,35 @@ PRACTICE = Walls("same user: practice only", landlock=False)
 
 
 def best() -> Walls:
-    """The strongest that this machine can build. What was found to work is what every worker then gets, or it fails."""
-    has_landlock = sys.platform == "linux" and landlock.version() > 0
+    """The strongest that this machine can build. What was found to work is what every worker then gets, or it fails.
+
+    A user of its own is a wall only where that user cannot read the answers, or where Landlock stands before them.
+    """
+    if sys.platform != "linux":
+        return PRACTICE
+    has_landlock, has_seccomp = landlock.version() > 0, seccomp.works()
     uid = FIRST_UID + os.getpid() % UIDS
-    another = sys.platform == "linux" and os.geteuid() == 0 and _can_import_torch(uid)
-    if has_landlock:
-        name = f"Landlock {landlock.version()}"
-        return Walls(f"{name}, separate user", True, uid) if another else Walls(name, True)
-    return Walls("separate user", False, uid) if another else PRACTICE
+    another = os.geteuid() == 0 and _can_import_torch(uid) and (has_landlock or _cannot_read_answers(uid))
+    names = [f"Landlock {landlock.version()}"] * has_landlock + ["separate user"] * another + ["seccomp"] * has_seccomp
+    if not has_landlock and not another:
+        return replace(PRACTICE, seccomp=has_seccomp)
+    return Walls(", ".join(names), has_landlock, uid if another else None, has_seccomp)
 
 
 def _can_import_torch(uid: int) -> bool:
     """Whether such a user may start this Python, import what a worker imports, and read the model."""
+    return _succeeds(uid, PROBE)
+
+
+def _cannot_read_answers(uid: int) -> bool:
+    answers = [ROOT / "solutions", ROOT / "tests" / "misconceptions", ROOT / "tests" / "misconceptions.zip"]
+    answers += sorted((ROOT / "tests").glob("test_*.py"))
+    return _succeeds(uid, LOOK, *(str(path) for path in answers if path.exists()))
+
+
+def _succeeds(uid: int, code: str, *arguments: str) -> bool:
+    command = [sys.executable, "-I", "-B", "-c", code, *arguments]
     try:
-        command = [sys.executable, "-I", "-B", "-c", PROBE]
         done = subprocess.run(
             command, user=uid, group=uid, extra_groups=[], cwd=ROOT, capture_output=True, timeout=PROBE_SECONDS
         )

@@ -19,24 +19,21 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import landlock
+from grader.sandbox import landlock, linux, seccomp
 
-SUBREAPER, DUMPABLE, NO_NEW_PRIVS, DROP_CAPABILITY, DIES_WITH_ITS_PARENT = 36, 4, 38, 24, 1  # prctl's numbers
 CAPSET = {"x86_64": 126, "aarch64": 91}
 LOOK = 0.1  # seconds between two looks at the worker's memory
 LEFT_FREE = 256 << 20  # bytes of the machine's memory
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 def main(spec: dict) -> None:
     control = socket.socket(fileno=spec["control"])
     control.setblocking(False)
-    _libc.prctl(SUBREAPER, 1, 0, 0, 0)
-    _libc.prctl(DUMPABLE, 0, 0, 0, 0)
+    linux.prctl(linux.SUBREAPER, 1)
+    linux.prctl(linux.DUMPABLE, 0)
     worker = os.fork()
     if worker == 0:
         _become_the_worker(spec)
@@ -91,27 +88,29 @@ def _wall_in(spec: dict) -> None:
         os.setresuid(spec["uid"], spec["uid"], spec["uid"])
     elif os.geteuid() == 0:
         _drop_capabilities()
-    _libc.prctl(DIES_WITH_ITS_PARENT, signal.SIGKILL, 0, 0, 0)
-    if _libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0):
-        raise OSError("no_new_privs")
+    linux.prctl(linux.PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    linux.prctl(linux.NO_NEW_PRIVILEGES, 1)
     if spec["landlock"]:
         paths = {kind: [Path(p) for p in spec[kind]] for kind in ("readable", "listable", "writable")}
         landlock.restrict(**paths)
+    if spec["seccomp"]:
+        seccomp.restrict()
 
 
 def _unshare_network() -> None:
-    if _libc.unshare(NEW_NETWORK):
-        raise OSError(ctypes.get_errno(), "unshare")
+    if linux.libc.unshare(NEW_NETWORK):
+        raise linux.error("unshare")
 
 
 def _drop_capabilities() -> None:
     """Root without any of root's powers."""
     for capability in range(64):
-        _libc.prctl(DROP_CAPABILITY, capability, 0, 0, 0)
+        with contextlib.suppress(OSError):  # numbers that this kernel does not know
+            linux.prctl(linux.DROP_CAPABILITY, capability)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
     nothing = (ctypes.c_uint32 * 6)()
     number = CAPSET.get(os.uname().machine)
-    if number is None or _libc.syscall(number, header, nothing):
+    if number is None or linux.libc.syscall(number, header, nothing):
         raise OSError("capabilities cannot be given up")
 
 

@@ -1,0 +1,113 @@
+"""What a worker cannot do to the processes around it, whoever's they are, and what it still can."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from grader.sandbox import seccomp, walls
+from tests.project import graded
+
+BEGIN = f"""
+import ctypes, fcntl, os, resource, signal, socket, subprocess, sys, threading
+sys.path.insert(0, {str(graded.ROOT)!r})
+from grader.sandbox import linux, seccomp
+other = subprocess.Popen(["sleep", "5"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+linux.prctl(linux.NO_NEW_PRIVILEGES, 1)
+seccomp.restrict()
+libc, target, me = ctypes.CDLL(None, use_errno=True), other.pid, os.getpid()
+
+def call(number, *arguments):
+    if libc.syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+
+def own_the_signals_of(pid):
+    one, other = socket.socketpair()
+    fcntl.fcntl(one, fcntl.F_SETOWN, pid)
+"""
+FORBIDDEN = {
+    "a signal": "os.kill(target, 0)",
+    "a signal to a group": "os.killpg(os.getpgid(target), 0)",
+    "a signal to a thread": "call(234 if x86 else 131, target, target, 0)",
+    "a signal through a descriptor": "signal.pidfd_send_signal(os.pidfd_open(target), 0)",
+    "signals by files": "own_the_signals_of(target)",
+    "signals by sockets": "fcntl.ioctl(socket.socket(), 0x8902, target.to_bytes(4, 'little'))",
+    "priority": "os.setpriority(os.PRIO_PROCESS, target, 1)",
+    "priority of a user": "os.setpriority(os.PRIO_USER, 0, os.getpriority(os.PRIO_USER, 0))",
+    "cores": "os.sched_setaffinity(target, {0})",
+    "scheduling": "os.sched_setscheduler(target, os.SCHED_BATCH, os.sched_param(0))",
+    "limits": "resource.prlimit(target, resource.RLIMIT_CPU, (1, 1))",
+    "tracing": "call(101 if x86 else 117, 16, target, 0, 0)",
+    "its memory": "call(310 if x86 else 270, target, 0, 0, 0, 0, 0)",
+    "namespaces": "call(272 if x86 else 97, 0x10000000)",
+}
+ALLOWED = {
+    "its own signals": "os.kill(me, 0); os.kill(0, 0); signal.raise_signal(signal.SIGCHLD)",
+    "its own priority": "os.nice(1); os.setpriority(os.PRIO_PROCESS, 0, 2)",
+    "its own cores": "os.sched_setaffinity(0, os.sched_getaffinity(0))",
+    "its own limits": "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
+    "threads": "t = threading.Thread(target=print); t.start(); t.join()",
+    "programs": "subprocess.run([sys.executable, '-c', 'print(1)'], check=True)",
+    "files": "f = open(os.devnull); fcntl.fcntl(f, fcntl.F_SETFL, os.O_NONBLOCK); f.close()",
+}
+needs_seccomp = pytest.mark.skipif(not seccomp.works(), reason="this machine has no seccomp")
+
+
+def within(code: str) -> subprocess.CompletedProcess:
+    x86 = f"x86 = {os.uname().machine == 'x86_64'}\n"
+    return subprocess.run([sys.executable, "-c", BEGIN + x86 + code], capture_output=True, text=True, timeout=30)
+
+
+@needs_seccomp
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_other_processes_are_out_of_reach(what):
+    done = within(f"try:\n    {FORBIDDEN[what]}\nexcept PermissionError:\n    sys.exit(42)")
+    assert done.returncode == 42, done.stderr
+
+
+@needs_seccomp
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_without_the_wall_each_of_these_is_possible_or_refused_for_another_reason(what):
+    """Else the test above would show nothing."""
+    code = BEGIN.replace("seccomp.restrict()", "") + f"x86 = {os.uname().machine == 'x86_64'}\n"
+    code += f"try:\n    {FORBIDDEN[what]}\nexcept PermissionError:\n    sys.exit(42)\nexcept OSError:\n    pass"
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode != 42
+
+
+@needs_seccomp
+@pytest.mark.parametrize("what", ALLOWED)
+def test_a_process_may_do_as_it_likes_with_itself(what):
+    done = within(ALLOWED[what])
+    assert done.returncode == 0, done.stderr
+
+
+@needs_seccomp
+def test_an_abort_is_still_one():
+    assert within("os.abort()").returncode == -6
+
+
+def test_the_tier_says_what_there_is(monkeypatch):
+    built = walls.best()
+    assert ("Landlock" in built.tier) == built.landlock and ("seccomp" in built.tier) == built.seccomp
+    assert ("user" in built.tier) == (built.uid is not None) or "practice only" in built.tier
+
+
+@pytest.mark.parametrize("reads_answers", [False, True])
+def test_a_user_who_can_read_the_answers_is_no_wall(monkeypatch, reads_answers):
+    monkeypatch.setattr(walls.sys, "platform", "linux")
+    monkeypatch.setattr(walls.landlock, "version", lambda: 0)
+    monkeypatch.setattr(walls.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(walls, "_succeeds", lambda uid, code, *paths: not (reads_answers and code is walls.LOOK))
+    built = walls.best()
+    assert ("practice only" in built.tier, built.uid is None) == (reads_answers, reads_answers)
+
+
+@pytest.mark.parametrize("system", ["darwin", "linux"])
+def test_without_any_wall_it_is_practice_and_says_so(monkeypatch, system):
+    monkeypatch.setattr(walls.sys, "platform", system)
+    monkeypatch.setattr(walls.landlock, "version", lambda: 0)
+    monkeypatch.setattr(walls.seccomp, "works", lambda: False)
+    monkeypatch.setattr(walls, "_succeeds", lambda *_: False)
+    built = walls.best()
+    assert "practice only" in built.tier and not built.apart
