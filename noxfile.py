@@ -89,6 +89,12 @@ def doors(session: nox.Session) -> None:
 
 
 @maintainers
+def hostile(session: nox.Session) -> None:
+    """Submissions that want a grade without the work, against a plain pytest autograder and against this one."""
+    run("-m", "tests.project.side_by_side", *session.posargs, groups=("kata", "text", "tests"))
+
+
+@maintainers
 def tests(session: nox.Session) -> None:
     """The project's own tests."""
     run("-m", "pytest", *session.posargs, groups=("kata", "text", "tests"))

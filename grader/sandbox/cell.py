@@ -19,6 +19,7 @@ from grader.sandbox.walls import Walls
 from grader.sandbox.wire import Channel, Closed, Frame, Odd, Overdue, shared_buffer
 from grader.syllabus import ROOT
 
+WARDEN = str(Path(__file__).with_name("warden.py"))
 START_SECONDS = 120  # for a worker's imports
 END_SECONDS = 20  # for a warden to sweep up
 PROCESSES = 16
@@ -75,16 +76,15 @@ class Cell:
             "uid": walls.uid,
             "landlock": walls.landlock,
             "seccomp": walls.seccomp,
-            "readable": [*SYSTEM, *_pythons(), *_texts(), *(str(ROOT / name) for name in INSIDE), folder],
+            "readable": [*SYSTEM, *pythons(), *_texts(), *(str(ROOT / name) for name in INSIDE), folder],
             "listable": [str(ROOT)],  # names only; imports look there
-            "writable": [str(scratch)],
+            "writable": [str(scratch), "/dev/null"],
             "folder": str(scratch),
             "command": [sys.executable, "-I", "-B", "-c", BEGIN, str(ROOT), json.dumps(inside)],
             "environment": _environment(scratch, seed),
         }
-        warden = str(Path(__file__).with_name("warden.py"))
         self._warden = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", warden, json.dumps(spec)],
+            [sys.executable, "-I", "-S", "-B", WARDEN, json.dumps(spec)],
             pass_fds=[wardens.fileno(), *spec["pass"]],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -218,7 +218,7 @@ class _Prints:
                     self._kept = (self._kept + data)[:PRINTS]
 
 
-def _pythons() -> set[str]:
+def pythons() -> set[str]:
     """Where the interpreter and its packages are."""
     paths = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), str(Path(sys.executable).resolve().parent)}
     return {path for path in paths if Path(path).exists() and path != "/"}

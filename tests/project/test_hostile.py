@@ -35,12 +35,33 @@ class Silent:
 
 
 def samples() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(SAMPLES.glob("*.py"))}
+    """Files that take an exercise's place, and folders that are submissions as they are; by name."""
+    folders = [path for path in SAMPLES.iterdir() if (path / "exercises").is_dir()]
+    return {path.stem: path for path in sorted([*SAMPLES.glob("*.py"), *folders])}
+
+
+def text_of(sample: Path) -> str:
+    """With what the sample has to get."""
+    return (sample if sample.is_file() else sample / "exercises" / SOLUTION.name).read_text()
 
 
 def exercise_of(sample: Path) -> syllabus.Exercise:
-    named = EXERCISE.search(sample.read_text())
+    named = EXERCISE.search(text_of(sample))
     return syllabus.find(named[1] if named else "ex01", syllabus.load())
+
+
+def handed_in(sample: Path, folder: Path) -> Path:
+    """The submission that a sample is: with the solutions of all other exercises."""
+    submission = folder / sample.stem
+    if sample.is_dir():
+        shutil.copytree(sample, submission)
+    exercises = submission / "exercises"
+    exercises.mkdir(parents=True, exist_ok=True)
+    for file in (graded.ROOT / "solutions").glob("ex*.py"):
+        mine = file.stem == exercise_of(sample).name
+        if not (exercises / file.name).exists():
+            shutil.copyfile(sample if mine else file, exercises / file.name)
+    return submission
 
 
 def mentioned(folder: str) -> list[int]:
@@ -77,10 +98,7 @@ def outcomes(request, built) -> dict[str, tuple[RunResult, float, list[int]]]:
 def _graded(name: str, built: walls.Walls) -> tuple[RunResult, float, list[int]]:
     sample, exercise = samples()[name], exercise_of(samples()[name])
     with tempfile.TemporaryDirectory(prefix="kata-hostile-") as folder:
-        submission = Path(folder, name)
-        submission.mkdir()
-        for file in (graded.ROOT / "solutions").glob("ex*.py"):
-            shutil.copyfile(sample if file.stem == exercise.name else file, submission / file.name)
+        submission = handed_in(sample, Path(folder))
         began, scratch = time.monotonic(), Path(folder, "scratch")
         scratch.mkdir()
         result = grade.grade(submission, [exercise], SEED, Silent(), built, deadline=DEADLINE, scratch=scratch)
@@ -90,7 +108,7 @@ def _graded(name: str, built: walls.Walls) -> tuple[RunResult, float, list[int]]
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", samples())
 def test_it_earns_what_it_earned_and_is_gone(name, outcomes):
-    text = samples()[name].read_text()
+    text = text_of(samples()[name])
     result, seconds, left = outcomes[name]
     said = [f"{f.outcome} {f.kind}: {f.message}" for f in result.functions if f.outcome != "passed"]
     in_full = "\n".join(message[:300] for message in said)

@@ -1,10 +1,19 @@
-"""The control: a right answer that prints a little."""
+"""The control: a right answer that prints a little, writes a file, and starts a program."""
 
 # earns: 10
 # state: passed
 # says:
 
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+
 import torch
+
+with contextlib.redirect_stdout(open(os.devnull, "w")), tempfile.TemporaryFile("w") as file:
+    print(subprocess.run([sys.executable, "-c", "print(1)"], check=True, capture_output=True).stdout, file=file)
 
 
 def symmetric_scale(w, bits=8):
