@@ -206,8 +206,6 @@ def check_place(options: argparse.Namespace) -> None:
     """raises: UsageError where nothing can be graded"""
     if not SOLUTIONS.is_dir() and not options.no_stand_in:
         raise UsageError("there are no solutions here that could stand in: add --no-stand-in, or use the whole project")
-    if sys.platform != "linux":
-        raise UsageError("the sandbox needs Linux: grade there, or run nox -s check over code that you trust")
 
 
 def chosen(options: argparse.Namespace) -> list[Exercise]:

@@ -398,7 +398,7 @@ def _main(options: argparse.Namespace) -> int:
     built = walls.best()
     rules = Class(options.seed, suite_hash(), tuple(e.name for e in exercises), not options.no_stand_in, built.tier)
     _same_class(options.out, rules)
-    workers = options.workers or min(4, len(os.sched_getaffinity(0)))
+    workers = options.workers or min(4, os.cpu_count() or 1)
     if workers > 1 and not built.apart:
         board.print("one at a time: behind these walls submissions could end each other's processes")
         workers = 1

@@ -58,7 +58,7 @@ class Cell:
     def __init__(self, walls: Walls, submission: Path | None, scratch: Path, threads: int, seed: int):
         ours, theirs = socket.socketpair()
         self._control, wardens = socket.socketpair()
-        buffer, self._out, self._err = shared_buffer(), _Prints(), _Prints()
+        buffer, self._out, self._err = shared_buffer(sealed=not walls.portable), _Prints(), _Prints()
         folder = str(submission or scratch)
         if walls.uid is not None:
             os.chown(scratch, walls.uid, walls.uid)
@@ -76,6 +76,7 @@ class Cell:
             "uid": walls.uid,
             "landlock": walls.landlock,
             "seccomp": walls.seccomp,
+            "portable": walls.portable,
             "readable": [*SYSTEM, *pythons(), *_texts(), *(str(ROOT / name) for name in INSIDE), folder],
             "listable": [str(ROOT)],  # names only; imports look there
             "writable": [str(scratch), "/dev/null"],

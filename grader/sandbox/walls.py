@@ -22,6 +22,7 @@ class Walls:
     landlock: bool
     uid: int | None = None
     seccomp: bool = False
+    portable: bool = False  # built of nothing that only Linux has
     memory: int = 4 << 30  # bytes that a worker and all that it starts may take together
 
     @property
@@ -43,7 +44,7 @@ def best() -> Walls:
     A user of its own is a wall only where that user cannot read the answers, or where Landlock stands before them.
     """
     if sys.platform != "linux":
-        return PRACTICE
+        return replace(PRACTICE, portable=True)
     has_landlock, has_seccomp = landlock.version() > 0, seccomp.works()
     uid = FIRST_UID + os.getpid() % UIDS
     another = os.geteuid() == 0 and _can_import_torch(uid) and (has_landlock or _cannot_read_answers(uid))

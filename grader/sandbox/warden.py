@@ -21,10 +21,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from grader.sandbox import landlock, linux, seccomp
+from grader.sandbox import landlock, linux, processes, seccomp
 
 CAPSET = {"x86_64": 126, "aarch64": 91}
-LOOK = 0.1  # seconds between two looks at the worker's memory
+LOOK, LOOK_ANYWHERE = 0.1, 0.5  # seconds between two looks at the worker's memory
 LEFT_FREE = 256 << 20  # bytes of the machine's memory
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
@@ -32,8 +32,10 @@ NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 def main(spec: dict) -> None:
     control = socket.socket(fileno=spec["control"])
     control.setblocking(False)
-    linux.prctl(linux.SUBREAPER, 1)
-    linux.prctl(linux.DUMPABLE, 0)
+    if not spec["portable"]:
+        linux.prctl(linux.SUBREAPER, 1)
+        linux.prctl(linux.DUMPABLE, 0)
+    kind = processes.Anywhere() if spec["portable"] else processes.Linux()
     worker = os.fork()
     if worker == 0:
         _become_the_worker(spec)
@@ -42,11 +44,11 @@ def main(spec: dict) -> None:
     _tell(control, worker=worker)
     reason, status = "asked to", None
     try:
-        reason, status = _watch(control, worker, spec)
+        reason, status = _watch(control, worker, spec, kind)
     except OSError:  # nobody is there any more
         pass
     finally:
-        _sweep()
+        _sweep(worker, kind)
     _tell(control, reason=reason, status=status)
 
 
@@ -61,7 +63,8 @@ def _become_the_worker(spec: dict) -> None:
     try:
         os.setsid()
         for name, (soft, hard) in spec["limits"].items():
-            resource.setrlimit(getattr(resource, name), (soft, hard))
+            with contextlib.suppress(ValueError, OSError) if spec["portable"] else contextlib.nullcontext():
+                resource.setrlimit(getattr(resource, name), (soft, hard))
         _wall_in(spec)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(spec["stdout"], 1)
@@ -79,6 +82,8 @@ def _become_the_worker(spec: dict) -> None:
 
 def _wall_in(spec: dict) -> None:
     """Everything that the tier promises, or an error."""
+    if spec["portable"]:
+        return  # it promises nothing
     if os.geteuid() == 0:
         with contextlib.suppress(OSError):
             _unshare_network()
@@ -114,19 +119,22 @@ def _drop_capabilities() -> None:
         raise OSError("capabilities cannot be given up")
 
 
-def _watch(control: socket.socket, worker: int, spec: dict) -> tuple[str, int | None]:
+Kind = processes.Linux | processes.Anywhere
+
+
+def _watch(control: socket.socket, worker: int, spec: dict, kind: Kind) -> tuple[str, int | None]:
     """Why it is over, and the worker's exit status where it ended by itself."""
     poll = select.poll()
     poll.register(control, select.POLLIN | select.POLLHUP)
-    looked = 0.0
+    looked, pause = 0.0, LOOK_ANYWHERE if spec["portable"] else LOOK
     while True:
-        if poll.poll(LOOK * 1000):
+        if poll.poll(pause * 1000):
             said = control.recv(1)
             if not said:
                 return "asked to", None
             if said in (b"s", b"c"):
-                _signal(signal.SIGSTOP if said == b"s" else signal.SIGCONT)
-            _tell(control, processor=_processor_seconds())
+                _signal(kind.below(worker), signal.SIGSTOP if said == b"s" else signal.SIGCONT)
+            _tell(control, processor=kind.seconds(kind.below(worker)))
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -136,72 +144,31 @@ def _watch(control: socket.socket, worker: int, spec: dict) -> tuple[str, int | 
                 return "ended", os.waitstatus_to_exitcode(status)
             if pid == 0:
                 break
-        if time.monotonic() - looked >= LOOK:
+        if time.monotonic() - looked >= pause:
             looked = time.monotonic()
-            descendants = _descendants()
-            if len(descendants) > spec["processes"]:
+            below = kind.below(worker)
+            if len(below) > spec["processes"]:
                 return f"more than {spec['processes']} processes", None
-            if sum(map(_held, descendants)) > spec["memory"] or _available() < LEFT_FREE:
+            if kind.held(below) > spec["memory"] or kind.available() < LEFT_FREE:
                 return f"more than {spec['memory'] >> 20:,} MB of memory", None
 
 
-def _signal(number: int) -> None:
-    for pid in _descendants():
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
-def _sweep() -> None:
+def _sweep(worker: int, kind: Kind) -> None:
     """Ends all that is left, also what is born meanwhile."""
     while True:
-        _signal(signal.SIGKILL)
+        _signal(kind.below(worker), signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
         time.sleep(0.01)
-
-
-def _descendants() -> list[int]:
-    parents = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                parents[int(entry)] = int(Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1])
-    found, pending = [], [os.getpid()]
-    while pending:
-        children = [pid for pid, parent in parents.items() if parent in pending]
-        found += children
-        pending = children
-    return found
-
-
-def _held(pid: int) -> int:
-    """Bytes of memory that a process holds: its own, and those of files in memory that it keeps open."""
-    total = 0
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        total = int(Path("/proc", str(pid), "statm").read_text().split()[1]) * resource.getpagesize()
-        for file in Path("/proc", str(pid), "fd").iterdir():
-            with contextlib.suppress(OSError):
-                if os.readlink(file).startswith("/memfd:"):
-                    total += os.stat(file).st_blocks * 512
-    return total
-
-
-def _processor_seconds() -> float:
-    """That all together have taken so far, threads and processes that have ended included."""
-    ticks = 0
-    for pid in _descendants():
-        with contextlib.suppress(OSError, ValueError):
-            ticks += sum(map(int, Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[11:15]))
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return ticks / os.sysconf("SC_CLK_TCK") + ended.ru_utime + ended.ru_stime
-
-
-def _available() -> int:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
 
 
 if __name__ == "__main__":

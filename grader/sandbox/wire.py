@@ -8,6 +8,7 @@ The buffer is memory that both sides map; its size is sealed. The sides speak in
 directions. A worker may write into it at any time, so what is read is copied before it is looked at.
 """
 
+import fcntl
 import json
 import math
 import mmap
@@ -15,6 +16,7 @@ import os
 import select
 import socket
 import struct
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -172,10 +174,15 @@ class Channel:
         return b"".join(parts)
 
 
-def shared_buffer() -> int:
-    """A file descriptor of ROOM bytes of memory, none of which are taken before they are written."""
-    import fcntl
+def shared_buffer(sealed: bool = True) -> int:
+    """A file descriptor of ROOM bytes of memory, none of which are taken before they are written.
 
+    sealed: its size cannot be changed, which only Linux can do; else it is an unnamed file
+    """
+    if not sealed:
+        with tempfile.TemporaryFile() as file:
+            file.truncate(ROOM)
+            return os.dup(file.fileno())
     buffer = os.memfd_create("kata", os.MFD_ALLOW_SEALING)
     os.ftruncate(buffer, ROOM)
     fcntl.fcntl(buffer, fcntl.F_ADD_SEALS, SEALS)

@@ -88,6 +88,7 @@ def within_walls(command: list, folder: Path, memory: int) -> None:
         "processes": cell.PROCESSES,
         "uid": None,
         "landlock": built.landlock,
+        "portable": False,
         "seccomp": False,  # it may do to itself what it likes
         "readable": [*cell.SYSTEM, *cell.pythons(), str(folder)],
         "listable": [],

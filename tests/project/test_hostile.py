@@ -121,6 +121,18 @@ def test_it_earns_what_it_earned_and_is_gone(name, outcomes):
     assert not left
 
 
+@pytest.mark.timeout(300)
+def test_practice_without_anything_of_linux_grades_as_well():
+    """As on macOS: the same pieces, without walls. Nobody should be graded so, and every result says it."""
+    built = walls.Walls(walls.PRACTICE.tier, landlock=False, portable=True, memory=MEMORY)
+    with ThreadPoolExecutor(2) as pool:
+        names = ("correct", "exit_in_a_call", "ignores_signals", "huge_allocation")
+        done = dict(zip(names, pool.map(lambda name: _graded(name, built), names), strict=True))
+    assert {name: result.earned for name, (result, *_) in done.items()} == {"correct": 10} | dict.fromkeys(names[1:], 0)
+    assert all("practice only" in result.sandbox for result, *_ in done.values())
+    assert not any(left for *_, left in done.values())
+
+
 def test_there_are_enough_of_them():
     assert len(samples()) >= 32
 

@@ -1,12 +1,13 @@
 """What a worker cannot do to the processes around it, whoever's they are, and what it still can."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from grader.sandbox import seccomp, walls
+from grader.sandbox import processes, seccomp, walls
 from tests.project import graded
 
 BEGIN = f"""
@@ -51,6 +52,7 @@ ALLOWED = {
     "programs": "subprocess.run([sys.executable, '-c', 'print(1)'], check=True)",
     "files": "f = open(os.devnull); fcntl.fcntl(f, fcntl.F_SETFL, os.O_NONBLOCK); f.close()",
 }
+KINDS = (processes.Linux, processes.Anywhere)
 needs_seccomp = pytest.mark.skipif(not seccomp.works(), reason="this machine has no seccomp")
 
 
@@ -111,3 +113,53 @@ def test_without_any_wall_it_is_practice_and_says_so(monkeypatch, system):
     monkeypatch.setattr(walls, "_succeeds", lambda *_: False)
     built = walls.best()
     assert "practice only" in built.tier and not built.apart
+
+
+# ---- processes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def family():
+    """A process with a child, both below this one; and their ids."""
+    code = "import subprocess, sys; subprocess.Popen(['sleep', '30']); print('x' * 3, flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    process.stdout.readline()
+    yield process.pid
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_two_ways_to_look_see_the_same_processes(family):
+    seen = {kind: [pid for pid in kind().below(family) if _group(pid) == family] for kind in KINDS}
+    assert all(len(pids) == 2 and family in pids for pids in seen.values())
+    assert set(seen[processes.Linux]) == set(seen[processes.Anywhere])
+    held = [kind().held(pids) for kind, pids in seen.items()]
+    assert held[0] > 1 << 20 and abs(held[0] - held[1]) < 1 << 20
+    seconds = [kind().seconds(pids) for kind, pids in seen.items()]
+    assert abs(seconds[0] - seconds[1]) <= 2  # ps tells whole seconds on Linux
+
+
+def test_an_orphan_of_the_group_is_still_seen(family):
+    child = next(pid for pid in processes.Anywhere().below(family) if pid != family and _group(pid) == family)
+    os.kill(family, signal.SIGKILL)
+    while os.waitid(os.P_PID, family, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        pass
+    assert child in processes.Anywhere().below(family)
+
+
+@pytest.mark.parametrize(
+    "text, seconds", [("0:01.23", 1.23), ("01:02", 62), ("01:02:03", 3723), ("2-01:02:03", 2 * 86_400 + 3723)]
+)
+def test_the_time_that_ps_tells(text, seconds):
+    assert processes._clock(text) == pytest.approx(seconds)
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
