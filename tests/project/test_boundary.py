@@ -1,12 +1,13 @@
 """The line between a suite and a student's code: values cross, objects do not, and what was done to arguments shows."""
 
+import os
 import textwrap
 
 import pytest
 import torch
 from torch import nn
 
-from grader.boundary import Handle, Student, origin
+from grader.boundary import Files, Handle, Student, origin
 from llm.model import GPT
 from tests.messages import check_value_errors
 
@@ -214,3 +215,52 @@ def test_logging_that_a_script_sets_up_is_heard(student_of, where):
     for _ in range(2):
         ran = face.run([])
         assert (ran.code, ran.stderr) == (2, "failed\n")
+
+
+# ---- the scratch folder ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    """A scratch folder, and a file outside that a link in it might lead to."""
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("somebody's")
+    return Files(tmp_path / "scratch"), tmp_path / "scratch", tmp_path / "outside"
+
+
+def test_what_is_written_is_there_to_be_read_up_to_a_limit(scratch):
+    files, folder, _ = scratch
+    assert files.write("new folder/deep/data", b"12345") == str(folder / "new folder" / "deep" / "data")
+    assert files.read("new folder/deep/data") == b"12345" and files.read("new folder/deep/data", 2) == b"12"
+    assert files.size("new folder/deep/data") == 5
+    assert files.names("new folder") == ["deep", "deep/data"]
+
+
+@pytest.mark.parametrize("name", ["link", "folder/file", "folder/new"])
+def test_no_link_is_followed(scratch, name):
+    files, folder, outside = scratch
+    (folder / "link").symlink_to(outside / "file")
+    (folder / "folder").symlink_to(outside)
+    for use in (lambda: files.write(name, b"x"), lambda: files.read(name), lambda: files.size(name)):
+        with pytest.raises(OSError):
+            use()
+    assert [file.name for file in outside.iterdir()] == ["file"] and (outside / "file").read_text() == "somebody's"
+
+
+def test_what_is_there_is_not_written_over_and_a_pipe_is_not_waited_for(scratch):
+    files, folder, _ = scratch
+    (folder / "there").write_text("mine")
+    with pytest.raises(FileExistsError):
+        files.write("there", b"x")
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        files.read("pipe")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_workers_own_user_gets_what_is_written_for_it(scratch):
+    files, folder, _ = scratch
+    files.owner = 200_001
+    files.write("new/file", b"")
+    assert {(folder / name).stat().st_uid for name in ("new", "new/file")} == {200_001}

@@ -333,3 +333,10 @@ def _until(condition) -> None:
 def _is_alive(pid: int) -> bool:
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
     return bool(state) and not state.startswith("Z")  # a zombie has ended, and waits to be counted
+
+
+def test_nothing_is_left_in_the_folder_for_temporary_files(submission, tmp_path):
+    (tmp_path / "temporary").mkdir()
+    command = [sys.executable, "-m", "grader.check", "ex01", "--submission", str(submission("import os; os._exit(3)"))]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path / "temporary")})
+    assert done.returncode == 1 and not list((tmp_path / "temporary").iterdir())
