@@ -23,6 +23,7 @@ WARDEN = str(Path(__file__).with_name("warden.py"))
 START_SECONDS = 120  # for a worker's imports
 END_SECONDS = 20  # for a warden to sweep up
 PROCESSES = 16
+DISK = 2 << 30  # bytes that a scratch folder may take: ex09 writes some hundred megabytes
 LIMITS = {
     "RLIMIT_AS": 16 << 30,  # of addresses, of which PyTorch reserves many
     "RLIMIT_CPU": 1800,
@@ -73,6 +74,7 @@ class Cell:
             "limits": {name: (limit, limit) for name, limit in LIMITS.items()},
             "memory": walls.memory,
             "processes": PROCESSES,
+            "disk": DISK,
             "uid": walls.uid,
             "landlock": walls.landlock,
             "seccomp": walls.seccomp,

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 PS = ("ps", "-axo", "pid=,ppid=,pgid=,rss=,time=")
@@ -27,11 +28,11 @@ class Linux:
         for pid in pids:
             with contextlib.suppress(OSError, IndexError, ValueError):
                 total += int(Path("/proc", str(pid), "statm").read_text().split()[1]) * resource.getpagesize()
-                for file in Path("/proc", str(pid), "fd").iterdir():
-                    with contextlib.suppress(OSError):
-                        if os.readlink(file).startswith("/memfd:"):
-                            total += os.stat(file).st_blocks * 512
-        return total
+        return total + self._open(pids, lambda name: name.startswith("/memfd:"))
+
+    def unnamed(self, pids: list[int]) -> int:
+        """Bytes of disk: of files that they keep open and nobody can find any more."""
+        return self._open(pids, lambda name: name.endswith(" (deleted)") and not name.startswith("/memfd:"))
 
     def seconds(self, pids: list[int]) -> float:
         """Processor time that they took, threads and children that have ended included."""
@@ -45,6 +46,16 @@ class Linux:
         """Bytes of memory that the machine has left."""
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
+
+    def _open(self, pids: list[int], counts: Callable[[str], bool]) -> int:
+        total = 0
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                for file in Path("/proc", str(pid), "fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        if counts(os.readlink(file)):
+                            total += os.stat(file).st_blocks * 512
+        return total
 
     def _status(self, pid: int) -> list[str]:
         """The fields after the program's name, which may hold anything."""
@@ -61,6 +72,9 @@ class Anywhere:
 
     def held(self, pids: list[int]) -> int:
         return sum(row[2] << 10 for pid, row in self._rows().items() if pid in pids)
+
+    def unnamed(self, pids: list[int]) -> int:
+        return 0  # not known
 
     def seconds(self, pids: list[int]) -> float:
         return sum(row[3] for pid, row in self._rows().items() if pid in pids) + _ended()

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -26,6 +27,7 @@ from grader.sandbox import landlock, linux, processes, seccomp
 CAPSET = {"x86_64": 126, "aarch64": 91}
 LOOK, LOOK_ANYWHERE = 0.1, 0.5  # seconds between two looks at the worker's memory
 LEFT_FREE = 256 << 20  # bytes of the machine's memory
+FILES = 50_000  # in the scratch folder
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
 
@@ -122,10 +124,38 @@ def _drop_capabilities() -> None:
 Kind = processes.Linux | processes.Anywhere
 
 
+class _Disk:
+    """The room that a scratch folder takes: measured only when its disk has lost as much, to whomever."""
+
+    def __init__(self, folder: str, limit: int):
+        self._folder, self._limit = folder, limit
+        self._bytes, self._files = self._free()
+
+    def is_full(self, unnamed: Callable[[], int]) -> bool:
+        """unnamed: tells how many bytes are in files that are open and have no name"""
+        free, files = self._free()
+        if self._bytes - free < self._limit and self._files - files < FILES:
+            return False
+        taken, count = unnamed(), 0
+        for place, _, names in os.walk(self._folder):
+            count += 1 + len(names)
+            for name in names:
+                with contextlib.suppress(OSError):
+                    taken += os.lstat(os.path.join(place, name)).st_blocks * 512
+            if taken > self._limit or count > FILES:
+                return True
+        return taken > self._limit
+
+    def _free(self) -> tuple[int, int]:
+        status = os.statvfs(self._folder)
+        return status.f_bavail * status.f_frsize, status.f_favail
+
+
 def _watch(control: socket.socket, worker: int, spec: dict, kind: Kind) -> tuple[str, int | None]:
     """Why it is over, and the worker's exit status where it ended by itself."""
     poll = select.poll()
     poll.register(control, select.POLLIN | select.POLLHUP)
+    disk = _Disk(spec["folder"], spec["disk"])
     looked, pause = 0.0, LOOK_ANYWHERE if spec["portable"] else LOOK
     while True:
         if poll.poll(pause * 1000):
@@ -151,6 +181,8 @@ def _watch(control: socket.socket, worker: int, spec: dict, kind: Kind) -> tuple
                 return f"more than {spec['processes']} processes", None
             if kind.held(below) > spec["memory"] or kind.available() < LEFT_FREE:
                 return f"more than {spec['memory'] >> 20:,} MB of memory", None
+            if disk.is_full(lambda below=below: kind.unnamed(below)):
+                return f"more than {spec['disk'] >> 20:,} MB or {FILES:,} files of disk", None
 
 
 def _signal(pids: list[int], number: int) -> None:

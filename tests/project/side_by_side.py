@@ -86,6 +86,7 @@ def within_walls(command: list, folder: Path, memory: int) -> None:
         "limits": {name: (limit, limit) for name, limit in cell.LIMITS.items()},
         "memory": memory,
         "processes": cell.PROCESSES,
+        "disk": cell.DISK,
         "uid": None,
         "landlock": built.landlock,
         "portable": False,

