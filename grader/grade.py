@@ -23,7 +23,16 @@ from grader.board import Board, is_plain
 from grader.check import Live, UsageError, seed_of
 from grader.children import StartError
 from grader.intake import IntakeError, take
-from grader.results import FINISHED, CaseResult, ExerciseResult, FunctionResult, RunResult, combine, write_whole
+from grader.results import (
+    FINISHED,
+    CaseResult,
+    ExerciseResult,
+    FunctionResult,
+    Outcome,
+    RunResult,
+    combine,
+    write_whole,
+)
 from grader.runner import Interrupted, needs_not_met, run, suite_hash
 from grader.sandbox import walls
 from grader.syllabus import ROOT, Exercise, SyllabusError, UnknownExercise
@@ -57,6 +66,15 @@ class Guarded:
 
     def waits_for(self, exercise: Exercise, states: dict[str, str]) -> list[str]:
         return [] if self.stands_in else needs_not_met(exercise, states)
+
+    def known(self, exercise: Exercise) -> ExerciseResult | None:
+        """Of a file that is missing, or is as it was handed out: there nobody has begun."""
+        file, handed_out = self.submitted / f"{exercise.name}.py", ROOT / "exercises" / f"{exercise.name}.py"
+        if not file.is_file():
+            return _blank(exercise, "failed", "not started", f"there is no {file.name}")
+        if file.read_bytes().split() == handed_out.read_bytes().split():
+            return _blank(exercise, "failed", "not started", f"{file.name} is as it was handed out")
+        return None
 
     def stage(self, exercise: Exercise, states: dict[str, str]) -> tuple[Path, list[str]]:
         folder = self.stages / exercise.short / "exercises"
@@ -111,13 +129,17 @@ def grade(
 def nothing(submission: Path, exercises: Sequence[Exercise], seed: int, why: str, tier: str) -> RunResult:
     """A result without a point, in which every test function is there and says why."""
     result = RunResult(submission=submission.name, seed=seed, suite=suite_hash(), sandbox=tier)
-    for e in exercises:
-        case = CaseResult(outcome="error", kind="not run", message=why)
-        functions = [combine(name, points, [case]) for name, points in expected(e.name).items()]
-        result.exercises.append(
-            ExerciseResult(name=e.name, title=e.title, track=e.track, points=e.points, functions=functions)
-        )
+    result.exercises = [_blank(exercise, "error", "not run", why) for exercise in exercises]
     return result
+
+
+def _blank(exercise: Exercise, outcome: Outcome, kind: str, why: str) -> ExerciseResult:
+    """An exercise without a point: all its test functions say the same."""
+    case = CaseResult(outcome=outcome, kind=kind, message=why)
+    functions = [combine(name, points, [case]) for name, points in expected(exercise.name).items()]
+    return ExerciseResult(
+        name=exercise.name, title=exercise.title, track=exercise.track, points=exercise.points, functions=functions
+    )
 
 
 def file_names() -> list[str]:

@@ -7,7 +7,7 @@ This side never imports torch, so that the command answers at once.
 import hashlib
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -50,6 +50,10 @@ class Guard(Protocol):
         """The exercises without which this one is not run, after others came out like that."""
         ...
 
+    def known(self, exercise: Exercise) -> ExerciseResult | None:
+        """What comes of this exercise, where that is clear without running it."""
+        ...
+
     def stage(self, exercise: Exercise, states: dict[str, str]) -> tuple[Path, list[str]]:
         """The folder to run for this exercise, and the exercises that the reference stands in for there."""
         ...
@@ -79,11 +83,13 @@ def run(
             for index, exercise in enumerate(exercises):
                 if waiting := waits_for(exercise, states):
                     outcome = _result(exercise, waits_for=waiting)
+                elif guard and (known := guard.known(exercise)):
+                    outcome = known
                 else:
                     child = children.take()
                     result.host = child.host
                     states[exercise.name] = "passed"  # for the moment: if it does, which one is next?
-                    if any(not waits_for(later, states) for later in exercises[index + 1 :]):
+                    if any(_will_run(later, states, waits_for, guard) for later in exercises[index + 1 :]):
                         children.prepare()
                     if exercise.timed:
                         children.settle()
@@ -97,6 +103,10 @@ def run(
     except KeyboardInterrupt:
         raise Interrupted(result) from None
     return result
+
+
+def _will_run(exercise: Exercise, states: dict[str, str], waits_for: Callable, guard: Guard | None) -> bool:
+    return not waits_for(exercise, states) and not (guard and guard.known(exercise))
 
 
 def suite_hash() -> str:

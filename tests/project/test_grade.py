@@ -61,6 +61,22 @@ def test_without_stand_ins_exercises_wait(submission, tmp_path):
     assert all("waits for ex01" in function["message"] for function in two["functions"])
 
 
+def test_what_nobody_has_begun_is_known_at_once(tmp_path):
+    """And is what running it would say: that is what test_exercises.py has about stubs."""
+    shutil.copytree(graded.ROOT / "exercises", tmp_path / "jo")
+    (tmp_path / "jo" / "ex05_linear_swap.py").unlink()
+    text = (tmp_path / "jo" / "ex04_int8_product.py").read_text()
+    (tmp_path / "jo" / "ex04_int8_product.py").write_text(text.replace("\n", "\r\n"), newline="")
+    began = time.monotonic()
+    assert grade.main([str(tmp_path / "jo"), "--out", str(tmp_path / "out"), "--plain"]) == 0
+    assert time.monotonic() - began < 10
+    record = results(tmp_path / "out")
+    assert {exercise["state"] for exercise in record["exercises"]} == {"not started"} and record["earned"] == 0
+    assert all(len(e["functions"]) == len(grade.expected(e["name"])) for e in record["exercises"])
+    said = {e["name"][:4]: e["functions"][0]["message"] for e in record["exercises"]}
+    assert said["ex01"] == "ex01_round_trip.py is as it was handed out" and "there is no" in said["ex05"]
+
+
 @pytest.mark.timeout(300)
 def test_a_zip_is_graded_like_its_folder(tmp_path):
     file = tmp_path / "jo.zip"
