@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn
@@ -178,7 +178,7 @@ class Desk:
         self, number: int, member: Member, exercises: Sequence[Exercise], before: RunResult | None, timer: "_Timer"
     ) -> RunResult:
         earlier = before.exercises if before else []
-        built = self.built if self.built.uid is None else replace(self.built, uid=self.built.uid + number)
+        built = self.built.of_its_own(number)
         try:
             result = grade(
                 member.submission,

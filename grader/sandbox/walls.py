@@ -30,6 +30,10 @@ class Walls:
         """Whether what runs behind one such wall can do nothing to the processes behind another."""
         return self.uid is not None or self.seccomp or (self.landlock and landlock.version() >= landlock.KNOWS_SIGNALS)
 
+    def of_its_own(self, number: int) -> "Walls":
+        """For one of many submissions: no two have the same user, where they have any."""
+        return self if self.uid is None else replace(self, uid=FIRST_UID + (self.uid - FIRST_UID + number) % UIDS)
+
     def for_the_suite(self) -> "Walls":
         """For a worker with nothing of the student's in it, out of the student's reach."""
         return self if self.uid is None else replace(self, uid=self.uid + UIDS)

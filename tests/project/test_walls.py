@@ -105,6 +105,14 @@ def test_a_user_who_can_read_the_answers_is_no_wall(monkeypatch, reads_answers):
     assert ("practice only" in built.tier, built.uid is None) == (reads_answers, reads_answers)
 
 
+def test_everybody_has_a_user_and_the_suites_workers_have_others():
+    built = walls.Walls("separate user", False, walls.FIRST_UID + walls.UIDS - 2)
+    everybody = [built.of_its_own(number) for number in range(5)]
+    users = [w.uid for one in everybody for w in (one, one.for_the_suite())]
+    assert len(set(users)) == 10 and min(users) >= walls.FIRST_UID
+    assert walls.PRACTICE.of_its_own(3) == walls.PRACTICE.for_the_suite() == walls.PRACTICE
+
+
 @pytest.mark.parametrize("system", ["darwin", "linux"])
 def test_without_any_wall_it_is_practice_and_says_so(monkeypatch, system):
     monkeypatch.setattr(walls.sys, "platform", system)
