@@ -119,6 +119,13 @@ class Board:
             self.print(*self._onwards(entry, result))
         self.print(self._seed(result))
 
+    def show_graded(self, result: RunResult, exercises: Sequence[Exercise]) -> None:
+        """What an instructor wants to know of somebody else's work: no advice, and nothing to run."""
+        self.print("", self._heading(result), "", *self._broken(result), self._rows(exercises, result.exercises), "")
+        self.print(*self._totals(exercises, result.exercises))
+        self.print(*self._figures({name: result.measured[name] for name in HEADLINE if name in result.measured}))
+        self.print(*self._undecided(result), self.text(f" seed {result.seed}", "bright_black"))
+
     # ---- lines ------------------------------------------------------------------------------------------------------
 
     def _heading(self, result: RunResult) -> Text:

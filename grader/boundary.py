@@ -95,6 +95,8 @@ class Files:
     def names(self, folder: str = "") -> list[str]:
         """Everything below a folder, relative to it, sorted; empty where there is no such folder."""
         top = self._folder / folder
+        if any(part.is_symlink() for part in (top, *top.parents) if part.is_relative_to(self._folder)):
+            return []
         return sorted(str(p.relative_to(top)) for p in top.rglob("*")) if top.is_dir() else []
 
     def size(self, name: str) -> int:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from grader.results import Host
+from grader.scratch import scratch_folder
 from grader.syllabus import ROOT
 
 START_SECONDS = 180  # for a child's imports: the first import of torch from a cold disk takes long
@@ -121,14 +122,14 @@ class Children:
         self._spare: Child | None = None
 
     def __enter__(self):
-        self._scratch = tempfile.TemporaryDirectory(prefix="kata-", dir=self._place, ignore_cleanup_errors=True)
-        os.chmod(self._scratch.name, 0o711)  # what is in it may belong to a worker's own user
+        self._folder = contextlib.ExitStack()
+        self._scratch = self._folder.enter_context(scratch_folder("kata-", self._place))
         return self
 
     def __exit__(self, *_):
         for child in list(self._living):
             self.end(child)
-        self._scratch.cleanup()
+        self._folder.close()
 
     def take(self) -> Child:
         """raises: StartError"""
@@ -140,7 +141,7 @@ class Children:
     def prepare(self) -> None:
         """Lets a spare child begin with its imports."""
         if self._spare is None:
-            self._spare = Child(self._seed, self._scratch.name)
+            self._spare = Child(self._seed, str(self._scratch))
             self._living.append(self._spare)
 
     def settle(self) -> None:

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -35,6 +34,7 @@ from grader.results import (
 )
 from grader.runner import Interrupted, needs_not_met, run, suite_hash
 from grader.sandbox import walls
+from grader.scratch import scratch_folder
 from grader.syllabus import ROOT, Exercise, SyllabusError, UnknownExercise
 
 SOLUTIONS = ROOT / "solutions"
@@ -87,6 +87,8 @@ class Guarded:
             shutil.copyfile(file, folder / file.name)
         for name in instead:
             shutil.copyfile(SOLUTIONS / f"{name}.py", folder / f"{name}.py")
+        for path in (self.stages, folder.parent, folder, *folder.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)  # whatever the umask is: a worker may have a user of its own
         return folder, [name for name in instead if name in needed]
 
 
@@ -107,7 +109,7 @@ def grade(
     before:  what an earlier run found of other exercises
     """
     blank = nothing(submission, exercises, seed, "not run", built.tier)
-    with tempfile.TemporaryDirectory(prefix="kata-grade-", dir=scratch) as work:
+    with scratch_folder("kata-grade-", scratch) as work:
         stages, submitted = Path(work, "stages"), Path(work, "submitted")
         os.chmod(work, 0o755)
         try:
@@ -126,10 +128,15 @@ def grade(
     return result
 
 
-def nothing(submission: Path, exercises: Sequence[Exercise], seed: int, why: str, tier: str) -> RunResult:
-    """A result without a point, in which every test function is there and says why."""
+def nothing(
+    submission: Path, exercises: Sequence[Exercise], seed: int, why: str, tier: str, kind: str = "not run"
+) -> RunResult:
+    """A result without a point, in which every test function is there and says why.
+
+    kind: "environment" where the submission is not to blame
+    """
     result = RunResult(submission=submission.name, seed=seed, suite=suite_hash(), sandbox=tier)
-    result.exercises = [_blank(exercise, "error", "not run", why) for exercise in exercises]
+    result.exercises = [_blank(exercise, "error", kind, why) for exercise in exercises]
     return result
 
 
@@ -220,7 +227,7 @@ def _main(options: argparse.Namespace) -> int:
     with Live(board) as progress:
         result = grade(options.submission, exercises, options.seed, progress, built, not options.no_stand_in)
     write(result, options.out, options.formats)
-    board.show_all(result, exercises)
+    board.show_graded(result, exercises)
     return 2 if result.broken else 0
 
 

@@ -13,9 +13,8 @@ import io
 import json
 import os
 import queue
-import shutil
+import re
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -33,10 +32,16 @@ from grader.grade import SOLUTIONS, add_rules, check_place, chosen, file_names, 
 from grader.results import ExerciseResult, RunResult, short_name, write_whole
 from grader.runner import suite_hash
 from grader.sandbox import walls
+from grader.scratch import scratch_folder
 from grader.syllabus import ROOT, Exercise, SyllabusError, UnknownExercise
 
 HEADLINE = ("size ratio", "speedup", "drift")
+OURS = {  # columns of the gradebook that a roster may have, too
+    *("student", "points", "of", "scaled", "status", "undecided", "reference stood in for", *HEADLINE, "most like"),
+    *("share alike", "share like solutions", "submitted", "commit", "seed", "suite", "sandbox", "note"),
+}
 FEW = 3  # misconceptions named for one test
+MEMORY = 3 << 30  # bytes that grading one submission may well take
 FIRST_GUESS = 8.0  # seconds for an exercise, before any was graded
 LONGER = 3.0  # times that, for one that is timed
 
@@ -64,6 +69,7 @@ class Class:
     exercises: tuple[str, ...]
     stand_in: bool
     sandbox: str
+    deadline: float | None
 
 
 class Pace:
@@ -105,15 +111,12 @@ class Desk:
         self.left = Counter({e.name: len(members) for e in exercises})
         self.pace = Pace(workers, {e.name for e in self.alone})
         self._lock = threading.Lock()
-        self.scratch = Path(tempfile.mkdtemp(prefix="kata-class-"))
-        self.scratch.chmod(0o711)  # a worker's own user has to get through
+        self.scratch: Path | None = None
 
     def work(self) -> None:
-        try:
+        with scratch_folder("kata-class-") as self.scratch:
             self._all(self.first, self.workers, last=not self.alone)
             self._all(self.alone, 1, last=True)
-        finally:
-            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def finished(self, exercises: Iterable[str], seconds: float | None = None) -> None:
         """seconds: that it took; None: it did not have to be graded"""
@@ -155,8 +158,7 @@ class Desk:
 
     def _one(self, number: int, member: Member, exercises: Sequence[Exercise], last: bool) -> None:
         folder = self.out / "students" / member.name
-        had = _read(folder / "kata.json") or _read(folder / "first.json")
-        had = had if had and had.contents == member.contents else None
+        had = next((r for r in map(_read, _kept(folder)) if r and r.contents == member.contents and not r.broken), None)
         wanted = {e.name for e in exercises}
         if had and wanted <= {e.name for e in had.exercises}:
             result = had
@@ -194,7 +196,8 @@ class Desk:
         except StartError:
             raise
         except Exception as error:  # a fault of the grader's own costs one submission, and says so
-            result = nothing(member.submission, exercises, self.rules.seed, f"the grader stumbled: {error}", built.tier)
+            why = f"the grader stumbled: {type(error).__name__}: {error}"
+            result = nothing(member.submission, exercises, self.rules.seed, why, built.tier, kind="environment")
         result.submission, result.contents = member.name, member.contents
         order = [e.name for e in syllabus.load()]
         result.exercises = sorted([*earlier, *result.exercises], key=lambda e: order.index(e.name))
@@ -215,6 +218,11 @@ class _Timer:
         self._desk.finished([result.name], now - self._since)
         self._since = now
         self.told.add(result.name)
+
+
+def _kept(folder: Path) -> tuple[Path, Path]:
+    """What an earlier run left of a submission: all of it, or its first round."""
+    return folder / "kata.json", folder / "first.json"
 
 
 def rounds(exercises: Sequence[Exercise]) -> tuple[list[Exercise], list[Exercise]]:
@@ -257,7 +265,7 @@ def take_in(members: Sequence[Member], scratch: Path) -> None:
             taken = intake.take(member.submission, folder, file_names())
             member.contents = taken.contents
             member.pieces = similarity.pieces([folder / name for name in taken.names], stubs)
-        except (intake.IntakeError, OSError) as error:
+        except Exception as error:  # whatever is in there, it is this student's affair
             member.refused = f"cannot be taken: {error}"
             member.contents = "none"
 
@@ -301,7 +309,7 @@ def gradebook(members: Sequence[Member], exercises: Sequence[Exercise], likeness
         of = {e.name: e for e in result.exercises} if result else {}
         like, like_solutions = likeness.get(member.name, (None, 0.0))
         undecided = [f"{short_name(e.name)} {f.title}" for e in of.values() for f in e.functions if _undecided(f)]
-        row = {"student": member.name} | {column: member.known.get(column, "") for column in extra}
+        row = {"student": member.name} | {_of_roster(column): member.known.get(column, "") for column in extra}
         row |= {"points": result.earned if result else 0, "of": maximum}
         row |= {"scaled": platforms.scaled(result) if result else 0}
         row |= {e.short: of[e.name].earned if e.name in of else 0 for e in exercises}
@@ -341,11 +349,18 @@ def items(members: Sequence[Member], exercises: Sequence[Exercise]) -> str:
     return _csv(rows)
 
 
+def _of_roster(column: str) -> str:
+    """A column of the roster that is not called like one of ours."""
+    return f"roster {column}" if column in OURS or re.fullmatch(r"ex\d\d", column) else column
+
+
 def _status(member: Member) -> str:
     if member.refused:
         return member.refused
     if member.submission is None:
         return "nothing handed in"
+    if member.result and member.result.broken:
+        return f"not graded: {member.result.broken}"
     return "graded" if member.result else "not graded yet"
 
 
@@ -364,6 +379,7 @@ def _csv(rows: list[dict]) -> str:
 
 def _harmless(value):
     """A cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
+    value = platforms.legible(value) if isinstance(value, str) else value
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
@@ -383,6 +399,8 @@ def main(argv: list[str] | None = None) -> int:
     except (UsageError, UnknownExercise, SyllabusError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -396,16 +414,24 @@ def _main(options: argparse.Namespace) -> int:
     for name in passed_over:
         board.print(f"passed over: {name} is neither a folder nor a zip")
     built = walls.best()
-    rules = Class(options.seed, suite_hash(), tuple(e.name for e in exercises), not options.no_stand_in, built.tier)
+    rules = Class(
+        options.seed,
+        suite_hash(),
+        tuple(e.name for e in exercises),
+        not options.no_stand_in,
+        built.tier,
+        options.deadline,
+    )
     _same_class(options.out, rules)
-    workers = options.workers or min(4, os.cpu_count() or 1)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    workers = options.workers or max(1, min(4, os.cpu_count() or 1, memory // MEMORY))
     if workers > 1 and not built.apart:
         board.print("one at a time: behind these walls submissions could end each other's processes")
         workers = 1
     handed_in = [member for member in members if member.submission]
     board.print(f"sandbox: {built.tier}", f"{len(handed_in)} submissions, {workers} at a time; speed is measured alone")
-    with tempfile.TemporaryDirectory(prefix="kata-taken-") as scratch:
-        take_in(handed_in, Path(scratch))
+    with scratch_folder("kata-taken-") as scratch:
+        take_in(handed_in, scratch)
     reference = similarity.pieces(sorted(SOLUTIONS.glob("ex*.py")), sorted((ROOT / "exercises").glob("ex*.py")))
     likeness = similarity.compare({m.name: m.pieces for m in handed_in if not m.refused}, reference)
 
@@ -428,12 +454,14 @@ def _main(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             bar.close()
             print("stopped: give the same command again to go on", file=sys.stderr, flush=True)
-            shutil.rmtree(desk.scratch, ignore_errors=True)
             os._exit(130)  # what still runs ends with this process
     tables()
     seconds = time.monotonic() - began
     board.print(f"{len(handed_in)} graded in {_span(seconds)}: {options.out / 'gradebook.csv'}, items.csv, students/")
-    return 0
+    broken = [member.name for member in handed_in if member.result and member.result.broken]
+    if broken:
+        board.print(f"not graded, through no fault of theirs: {', '.join(broken)}; give the same command again")
+    return 2 if broken else 0
 
 
 def _same_class(out: Path, rules: Class) -> None:

@@ -1,6 +1,7 @@
 """How a process with a learner's code came to its end, in words for the test that it was running."""
 
 import linecache
+import os
 import re
 import signal
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def own_frames(stack: str, folder: str) -> list[Place]:
     """The learner's frames of what faulthandler wrote, the innermost first."""
     frames = re.findall(r'^  File "(.+)", line (\d+) in (.+)$', stack, re.MULTILINE)
     places = [Place(file, int(line), function) for file, line, function in frames]
-    return [place for place in places if Path(place.file).is_relative_to(folder)]
+    return [place for place in places if Path(os.path.normpath(place.file)).is_relative_to(folder)]
 
 
 def shorten(file: str) -> str:

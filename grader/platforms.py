@@ -134,7 +134,7 @@ def junit(result: RunResult) -> str:
             )
             if function.outcome != "passed":
                 kind = "skipped" if function.outcome == "undecided" else "failure"
-                said = _legible(_words(exercise, function))
+                said = legible(_words(exercise, function))
                 detail = ET.SubElement(case, kind, message=said.partition("\n")[0])
                 detail.text = said
     ET.indent(root)
@@ -186,6 +186,6 @@ def _words(exercise: ExerciseResult, function: FunctionResult) -> str:
     return "\n".join(lines)[:OUTPUT]
 
 
-def _legible(text: str) -> str:
+def legible(text: str) -> str:
     """Without the characters that XML 1.0 cannot hold."""
     return "".join(c for c in text if c in "\t\n" or (" " <= c <= "\ud7ff") or ("\ue000" <= c <= "\ufffd"))

@@ -191,9 +191,11 @@ def short_name(exercise: str) -> str:
 
 def write_whole(file: Path, text: str) -> None:
     """All of it or nothing; a link of that name is replaced, not followed."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, prefix=file.name, delete=False) as partial:
-        partial.write(text)  # a name that nobody could have put a link at
+    data = text.encode("utf-8", "backslashreplace")  # what a student's code says may hold halves of characters
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.name, delete=False) as partial:
+        pass  # a name that nobody could have put a link at
     try:
+        Path(partial.name).write_bytes(data)
         os.chmod(partial.name, 0o644)
         os.replace(partial.name, file)
     except OSError:

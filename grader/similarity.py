@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PIECE = 16  # nodes
-COMMON = 3  # programs that may share a piece before it counts as what everybody writes; in a large class half of it
+COMMON = 5  # programs that may share a piece before it counts as what everybody writes; in a large class half of it
 FEWEST = 40  # pieces: of less than that nothing can be said
 
 Pieces = frozenset[int]
@@ -91,7 +91,7 @@ def _nodes(node: ast.AST, top: bool = True) -> Iterator[str]:
             yield f".{node.attr}"
             children = [node.value]
         case ast.Constant():
-            yield "text" if isinstance(node.value, str) else repr(node.value)[:40]
+            yield _constant(node.value)
             return
         case ast.arg():
             yield "argument"
@@ -106,6 +106,12 @@ def _nodes(node: ast.AST, top: bool = True) -> Iterator[str]:
             children = list(ast.iter_child_nodes(node))
     for child in children:
         yield from _nodes(child, top=False)
+
+
+def _constant(value: object) -> str:
+    if isinstance(value, int | float | complex | None) and abs(value or 0) < 1e15:
+        return repr(value)
+    return type(value).__name__
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

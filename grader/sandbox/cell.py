@@ -109,24 +109,23 @@ class Cell:
         return self.exchange(self.channel.prepare(kind, body), until, answer)[1]
 
     def exchange(self, data: bytes, until: float, answer: Callable | None = None) -> tuple[float, Frame]:
-        """The same for a question that is prepared; and how many seconds it took until all of the answer was here."""
+        """The same for a question that is prepared; and the seconds until all of the answer was here, and copied."""
         try:
             self._wait_until_ready()
             began = time.perf_counter()
             self.channel.post(data, until)
             while True:
-                came = self.channel.fetch(until)
+                frame = self.channel.receive(until)
                 seconds = time.perf_counter() - began
-                frame = self.channel.read(came)
                 if frame.kind != "callback" or answer is None:
                     return seconds, frame
                 self.channel.send(*answer(frame.body), until)
         except (Closed, Odd, Overdue) as error:
             raise self._lost(error) from None
 
-    def pause(self) -> None:
-        """Stops the worker and all that it started."""
-        self._tell(b"s")
+    def pause(self) -> float:
+        """Stops the worker and all that it started; returns the processor time that they have taken so far."""
+        return self._tell(b"s")
 
     def resume(self) -> None:
         self._tell(b"c")
@@ -168,10 +167,11 @@ class Cell:
             self.ready = True
 
     def _tell(self, letter: bytes) -> float:
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        try:
             self._control.sendall(letter)
             return float(json.loads(self._told.readline())["processor"])
-        return 0.0
+        except (OSError, ValueError, KeyError):
+            raise Lost("") from None
 
     def _lost(self, error: Exception) -> Lost:
         if isinstance(error, Odd):

@@ -21,6 +21,7 @@ SINCE = {
     5: 16,
 }  # how many rights over files there are, by the version that brought the last of them
 ALL_OF_TCP = 0b11  # bind and connect, since version 4
+KNOWS_TRUNCATE = 3  # the version since which nothing outside can be emptied
 KNOWS_SIGNALS = 6  # the version since which it keeps signals and abstract sockets in
 SIGNALS_AND_SOCKETS = 0b11  # to processes outside
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15  # the rights that mean something for what is no folder

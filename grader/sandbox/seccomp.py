@@ -17,23 +17,37 @@ from typing import NamedTuple
 from grader.sandbox.linux import SECCOMP, prctl
 
 FILTER = 2  # SECCOMP_MODE_FILTER
-ALLOW, FAIL = 0x7FFF0000, 0x00050000 | errno.EPERM
+ALLOW, FAIL, PRETEND = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000  # the last: nothing is done, and all is well
 LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
 NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16  # where they are in struct seccomp_data
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+NONE = -1
 OTHER_CALLS = 0x40000000  # from here on those of the x32 interface
 SET_OWNER, SET_SIGNAL, SET_OWNER_TOO = 8, 10, 15  # fcntl's
 SEND_SIGNALS = (0x5452, 0x8901, 0x8902)  # ioctl's FIOASYNC, FIOSETOWN, SIOCSPGRP
 
 
+ATTRIBUTES = (
+    *((90, NONE), (91, 52), (268, 53), (452, 452)),  # chmod, fchmod, fchmodat, fchmodat2
+    *((92, NONE), (93, 55), (94, NONE), (260, 54)),  # chown, fchown, lchown, fchownat
+    *((132, NONE), (235, NONE), (261, NONE), (280, 88)),  # utime, utimes, futimesat, utimensat
+    *((188, 5), (189, 6), (190, 7), (197, 14), (198, 15), (199, 16)),  # setxattr, removexattr, and their kin
+)
+
+
 class Rule(NamedTuple):
-    """A call fails unless its argument is one of these; without an argument it always fails."""
+    """A call fails unless its argument is one of these; without an argument it always fails.
+
+    never:   the other way round: it fails if the argument is one of these
+    instead: what becomes of a call that is not let through
+    """
 
     x86_64: int
-    aarch64: int
+    aarch64: int  # NONE where there is no such call
     argument: int | None = None
     only: tuple[int, ...] = ()
-    never: tuple[int, ...] = ()  # the other way round: it fails if the argument is one of these
+    never: tuple[int, ...] = ()
+    instead: int = FAIL
 
 
 def rules(own: int) -> list[Rule]:
@@ -62,6 +76,22 @@ def rules(own: int) -> list[Rule]:
         Rule(272, 97),  # unshare
         Rule(308, 268),  # setns
         Rule(425, 425),  # io_uring_setup, which does what it is asked behind the filter's back
+        # Sockets lead to services of the same user, which may start programs outside. A socketpair may stay.
+        Rule(41, 198),  # socket
+        Rule(42, 203),  # connect
+        Rule(49, 200),  # bind
+        Rule(44, 206, 5, (0,)),  # sendto, with an address
+        Rule(46, 211),  # sendmsg
+        Rule(307, 269),  # sendmmsg
+        # Memory that outlives whoever took it.
+        Rule(29, 194),  # shmget
+        Rule(64, 190),  # semget
+        Rule(68, 186),  # msgget
+        Rule(240, 180),  # mq_open
+        # Landlock knows nothing of modes, owners, times and attributes, and early versions nothing of truncate. What
+        # copies files may try to set them, and need not know that it did not.
+        *(Rule(*numbers, instead=PRETEND) for numbers in ATTRIBUTES),
+        Rule(76, 45),  # truncate, by path
     ]
 
 
@@ -111,6 +141,8 @@ def _program(chosen: list[Rule], machine: str) -> bytes:
         _step(RETURN, FAIL),
     ]
     for rule in chosen:
+        if getattr(rule, machine) == NONE:
+            continue
         body = _body(rule)
         code += [_step(JUMP_IF_EQUAL, getattr(rule, machine), 0, len(body)), *body]
     return b"".join([*code, _step(RETURN, ALLOW)])
@@ -119,7 +151,7 @@ def _program(chosen: list[Rule], machine: str) -> bytes:
 def _body(rule: Rule) -> list[bytes]:
     """What is asked about one call; it ends with the call's number loaded again, or not at all."""
     if rule.argument is None:
-        return [_step(RETURN, FAIL)]
+        return [_step(RETURN, rule.instead)]
     values = rule.only or rule.never
     here, there = (1, 0) if rule.only else (0, 1)  # how many steps over the failure, when equal and when not
     tests = []
@@ -132,7 +164,7 @@ def _body(rule: Rule) -> list[bytes]:
     return [
         _step(LOAD, ARGUMENTS + 8 * rule.argument),  # its lower half: all of these are ints
         *tests,
-        _step(RETURN, FAIL),
+        _step(RETURN, rule.instead),
         _step(LOAD, NUMBER),
     ]
 

@@ -27,6 +27,7 @@ REPLACEMENTS = 1  # workers that an exercise gets after its first
 DYING_SECONDS = 5  # for a worker whose end of the line is closed
 EVER = 86_400.0  # seconds
 NOT_RUN = "not run: an earlier test did not finish"
+SLACK = 0.15  # seconds of processor time that clocks may be wrong by
 SPARE_THREADS = 1.3  # times the processor time that the allowed threads could have taken
 RAISED = {  # that can be told by their kind; everything else becomes an Exception of the same name
     *(ArithmeticError, AssertionError, AttributeError, EOFError, FloatingPointError, ImportError, IndexError, KeyError),
@@ -84,8 +85,10 @@ class Home:
                 other.pause()
 
     def go_on(self) -> None:
-        for station in self.stations():
-            station.resume()
+        """raises: AssertionError for a worker that did not stand still"""
+        moved = [words for station in self.stations() if (words := station.resume())]
+        if moved:
+            raise AssertionError(moved[0])
 
     def begin_test(self, dice: int, seconds: float) -> None:
         self.until, self.seconds = time.monotonic() + START_SECONDS, START_SECONDS
@@ -117,6 +120,7 @@ class Station:
         self._released: list[int] = []
         self._from_the_suite: Exception | None = None
         self._wall = self._processor = 0.0  # seconds of what was timed
+        self._at_rest: float | None = None  # processor time that was taken when it was stopped; None: it runs
 
     def ask(self, kind: str, *body: Any) -> Any:
         """raises: what the worker raised; boundary.Lost"""
@@ -147,12 +151,12 @@ class Station:
         return rebuilt(model, parts, unpack(state), trained)
 
     def timed(self, call: Callable[[], Any]) -> tuple[float, Any]:
-        before = self._cell.cpu_seconds() if self._cell else 0.0
+        before = self._told(self._cell.cpu_seconds) if self._cell else 0.0
         result = call()
         self._wall += self.seconds
-        self._processor += self._cell.cpu_seconds() - before
+        self._processor += self._told(self._cell.cpu_seconds) - before
         allowed = SPARE_THREADS * self._home.threads * self._wall
-        if self._wall > 0.5 and self._processor > allowed + 0.1:
+        if self._processor > allowed + SLACK:
             took = f"{self._processor:.1f} s of processor time in {self._wall:.1f} s"
             raise AssertionError(f"what is timed took {took}, more than {self._home.threads} threads can")
         return self.seconds, result
@@ -182,11 +186,22 @@ class Station:
 
     def pause(self) -> None:
         if self._cell:
-            self._cell.pause()
+            self._at_rest = self._told(self._cell.pause)
 
-    def resume(self) -> None:
-        if self._cell:
-            self._cell.resume()
+    def resume(self) -> str:
+        """What there is to say about one that did not stand still; nothing about others."""
+        if not self._cell or self._at_rest is None:
+            return ""
+        took, self._at_rest = self._told(self._cell.cpu_seconds) - self._at_rest, None
+        self._cell.resume()
+        return f"while others were timed, it took {took:.1f} s of processor time" if took > SLACK else ""
+
+    def _told(self, ask: Callable[[], float]) -> float:
+        """What the warden says. raises: boundary.Lost"""
+        try:
+            return ask()
+        except Lost as lost:
+            raise self._explained(lost) from None
 
     def close(self) -> None:
         if self._cell:
@@ -213,7 +228,9 @@ class Station:
         match frame:
             case Frame("value", value):
                 return value
-            case Frame("problem", (str(kind), str(message), str() | None as file, int() | None as line)):
+            case Frame("problem", ("not started" | "import" as kind, str(message), file, line)) if _is_place(
+                file, line
+            ):
                 raise loader.Problem(kind, message, Path(file) if file else None, line)
             case Frame("raised", dict(report)):
                 raise self._raised(report)
@@ -298,6 +315,10 @@ class Station:
             self.ask("module", key, module_bytes(model))
             self._sent[id(model)] = key, model  # kept alive: an id is not to be used again
         return self._sent[id(model)][0]
+
+
+def _is_place(file: Any, line: Any) -> bool:
+    return isinstance(file, str | None) and isinstance(line, int | None)
 
 
 def _write_back(changed: Any, packed: Any, ours: Any) -> None:

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from grader.sandbox import landlock, seccomp
 from grader.syllabus import ROOT
 
-PROBE = "import torch, safetensors; open('llm/checkpoint/card.json').read()"
+PROBE = "import sys, torch, safetensors; open('llm/checkpoint/card.json').read(); open(sys.argv[1]).read()"
 LOOK = "import os, sys; sys.exit(any(os.access(path, os.R_OK) for path in sys.argv[1:]))"
 PROBE_SECONDS = 120
 FIRST_UID, UIDS = 200_000, 100_000  # of users that nobody is; as many again for the suites' own workers
@@ -45,7 +47,8 @@ PRACTICE = Walls("same user: practice only", landlock=False)
 def best() -> Walls:
     """The strongest that this machine can build. What was found to work is what every worker then gets, or it fails.
 
-    A user of its own is a wall only where that user cannot read the answers, or where Landlock stands before them.
+    A user of its own is a wall only where that user cannot read the answers, or where Landlock stands before them; and
+    Landlock alone is one only since it keeps whoever it holds from emptying files outside.
     """
     if sys.platform != "linux":
         return replace(PRACTICE, portable=True)
@@ -53,14 +56,18 @@ def best() -> Walls:
     uid = FIRST_UID + os.getpid() % UIDS
     another = os.geteuid() == 0 and _can_import_torch(uid) and (has_landlock or _cannot_read_answers(uid))
     names = [f"Landlock {landlock.version()}"] * has_landlock + ["separate user"] * another + ["seccomp"] * has_seccomp
-    if not has_landlock and not another:
-        return replace(PRACTICE, seccomp=has_seccomp)
+    if landlock.version() < landlock.KNOWS_TRUNCATE and not another:
+        return replace(PRACTICE, landlock=has_landlock, seccomp=has_seccomp)
     return Walls(", ".join(names), has_landlock, uid if another else None, has_seccomp)
 
 
 def _can_import_torch(uid: int) -> bool:
     """Whether such a user may start this Python, import what a worker imports, and read the model."""
-    return _succeeds(uid, PROBE)
+    with tempfile.TemporaryDirectory(prefix="kata-") as folder:  # as a stage will lie there
+        os.chmod(folder, 0o755)
+        file = Path(folder, "file")
+        file.touch(0o644)
+        return _succeeds(uid, PROBE, str(file))
 
 
 def _cannot_read_answers(uid: int) -> bool:

@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -28,6 +28,8 @@ CAPSET = {"x86_64": 126, "aarch64": 91}
 LOOK, LOOK_ANYWHERE = 0.1, 0.5  # seconds between two looks at the worker's memory
 LEFT_FREE = 256 << 20  # bytes of the machine's memory
 FILES = 50_000  # in the scratch folder
+FAIR = 1 << 30  # bytes that a worker may hold even where the machine has little left
+PASSES = 50  # over the processes, until a signal has reached all of them
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
 
@@ -64,6 +66,9 @@ def _tell(control: socket.socket, **what) -> None:
 def _become_the_worker(spec: dict) -> None:
     try:
         os.setsid()
+        for fd in [int(entry) for entry in os.listdir("/dev/fd")]:
+            with contextlib.suppress(OSError):  # that of the listing itself
+                os.set_inheritable(fd, fd in spec["keep"])
         for name, (soft, hard) in spec["limits"].items():
             with contextlib.suppress(ValueError, OSError) if spec["portable"] else contextlib.nullcontext():
                 resource.setrlimit(getattr(resource, name), (soft, hard))
@@ -71,9 +76,6 @@ def _become_the_worker(spec: dict) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(spec["stdout"], 1)
         os.dup2(spec["stderr"], 2)
-        for fd in spec["keep"]:
-            os.set_inheritable(fd, True)
-        os.closerange(max([2, *spec["keep"]]) + 1, 1024)
         os.chdir(spec["folder"])
         os.execve(spec["command"][0], spec["command"], spec["environment"])
     except BaseException as error:
@@ -137,14 +139,15 @@ class _Disk:
         if self._bytes - free < self._limit and self._files - files < FILES:
             return False
         taken, count = unnamed(), 0
-        for place, _, names in os.walk(self._folder):
+        too_deep: list[OSError] = []
+        for place, _, names in os.walk(self._folder, onerror=too_deep.append):
             count += 1 + len(names)
             for name in names:
                 with contextlib.suppress(OSError):
                     taken += os.lstat(os.path.join(place, name)).st_blocks * 512
             if taken > self._limit or count > FILES:
                 return True
-        return taken > self._limit
+        return taken > self._limit or bool(too_deep)
 
     def _free(self) -> tuple[int, int]:
         status = os.statvfs(self._folder)
@@ -163,7 +166,7 @@ def _watch(control: socket.socket, worker: int, spec: dict, kind: Kind) -> tuple
             if not said:
                 return "asked to", None
             if said in (b"s", b"c"):
-                _signal(kind.below(worker), signal.SIGSTOP if said == b"s" else signal.SIGCONT)
+                _all(signal.SIGSTOP if said == b"s" else signal.SIGCONT, worker, kind)
             _tell(control, processor=kind.seconds(kind.below(worker)))
         while True:
             try:
@@ -179,13 +182,25 @@ def _watch(control: socket.socket, worker: int, spec: dict, kind: Kind) -> tuple
             below = kind.below(worker)
             if len(below) > spec["processes"]:
                 return f"more than {spec['processes']} processes", None
-            if kind.held(below) > spec["memory"] or kind.available() < LEFT_FREE:
+            held = kind.held(below)
+            if held > spec["memory"] or (held > FAIR and kind.available() < LEFT_FREE):
                 return f"more than {spec['memory'] >> 20:,} MB of memory", None
             if disk.is_full(lambda below=below: kind.unnamed(below)):
                 return f"more than {spec['disk'] >> 20:,} MB or {FILES:,} files of disk", None
 
 
-def _signal(pids: list[int], number: int) -> None:
+def _all(number: int, worker: int, kind: Kind) -> None:
+    """A signal to everything, also to what is born meanwhile."""
+    reached: set[int] = set()
+    for _ in range(PASSES):
+        fresh = set(kind.below(worker)) - reached
+        if not fresh:
+            return
+        _signal(fresh, number)
+        reached |= fresh
+
+
+def _signal(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

@@ -30,6 +30,7 @@ from llm.model import GPTConfig
 
 ROOM = 256 << 20  # bytes of the shared buffer: a GPT in float32 four times over
 LONGEST = 4 << 20  # bytes of a frame's JSON
+MOST_BUFFERS = 10_000  # of one frame: a state dict has some hundred tensors
 DEEPEST = 20  # levels of lists within lists
 FARTHEST = 1 << 40  # numbers from one to the next along a dimension
 DIMENSIONS = 8
@@ -137,6 +138,8 @@ class Channel:
         """Copies of the buffers, one after the other."""
         if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
             raise Odd("buffers without a size")
+        if len(sizes) > MOST_BUFFERS:
+            raise Odd(f"{len(sizes):,} buffers at once")
         buffers, place = [], 0
         for size in sizes:
             if place + size > ROOM:

@@ -245,6 +245,7 @@ def test_no_link_is_followed(scratch, name):
     for use in (lambda: files.write(name, b"x"), lambda: files.read(name), lambda: files.size(name)):
         with pytest.raises(OSError):
             use()
+    assert files.names("folder") == [] == files.names("folder/deeper")
     assert [file.name for file in outside.iterdir()] == ["file"] and (outside / "file").read_text() == "somebody's"
 
 

@@ -107,7 +107,7 @@ def desk(tmp_path):
         exercises = [syllabus.find(name, syllabus.load()) for name in ("ex01", "ex08", "ex09")]
         members = members or [gradebook.Member(name, tmp_path / name, contents=name) for name in ("a", "b", "c")]
         built = walls.Walls("none", False)
-        rules = gradebook.Class(1, "", tuple(e.name for e in exercises), True, "none")
+        rules = gradebook.Class(1, "", tuple(e.name for e in exercises), True, "none", None)
         made = gradebook.Desk(members, exercises, rules, built, tmp_path / "out", 2, lambda *_: None)
         (tmp_path / "out").mkdir(exist_ok=True)
         grade_before = gradebook.grade
@@ -162,8 +162,9 @@ def test_a_second_round_builds_on_the_first_and_a_third_run_grades_nothing(desk)
     asked.clear()
     desk(stopped)
     assert asked == []
-    desk(stopped, [replace(member, contents="handed in again") for member in members[:1]])
-    assert [name for name, *_ in asked] == ["a", "a"]
+    (again,) = desk(stopped, [replace(member, contents="handed in again") for member in members[:1]])
+    assert asked == [("a", ["ex01"], []), ("a", ["ex08", "ex09"], ["ex01"])]
+    assert [e.name[:4] for e in again.result.exercises] == ["ex01", "ex08", "ex09"]
 
 
 def test_a_fault_of_the_graders_costs_one_submission(desk):
@@ -173,8 +174,36 @@ def test_a_fault_of_the_graders_costs_one_submission(desk):
         return stand_in(submission, exercises)
 
     a, b, c = desk(grade)
-    assert "the grader stumbled: oh" in b.result.functions[0].message and b.result.earned == 0
-    assert a.result and c.result
+    assert "the grader stumbled: ZeroDivisionError: oh" in b.result.broken and b.result.earned == 0
+    assert a.result and c.result and gradebook._status(b).startswith("not graded: ")
+    a, b, c = desk(stand_in)  # what was no fault of the submission's is tried again
+    assert not b.result.broken and gradebook._status(b) == "graded"
+
+
+def test_what_students_say_can_always_be_written_down(desk):
+    def grade(submission, exercises, *rest):
+        return nothing(submission, exercises, 1, "half a character: \ud800", "none")
+
+    assert all(member.result for member in desk(grade))
+
+
+def test_a_damaged_zip_is_one_students_affair(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ex01_round_trip.py", "# " + "x" * 5000)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[60:70] = b"\xff" * 10
+    (tmp_path / "a.zip").write_bytes(data)
+    member = gradebook.Member("a", tmp_path / "a.zip")
+    gradebook.take_in([member], tmp_path)
+    assert "cannot be taken" in member.refused and "unpacked" in member.refused
+
+
+def test_columns_of_the_roster_do_not_hide_ours():
+    member = gradebook.Member("jo", None, {"student": "Jo", "points": "99", "email": "jo@example.org"})
+    text = gradebook.gradebook([member], syllabus.load(), {})
+    (row,) = csv.DictReader(text.splitlines())
+    assert (row["student"], row["points"]) == ("jo", "0")
+    assert (row["roster student"], row["roster points"], row["email"]) == ("Jo", "99", "jo@example.org")
 
 
 def test_only_what_builds_on_what_is_timed_waits_for_it():
@@ -206,7 +235,7 @@ def test_a_folder_and_a_zip_of_one_name_are_two_students(tmp_path):
 
 def test_another_seed_needs_another_folder(submissions, tmp_path, capsys):
     out = tmp_path / "out"
-    rules = gradebook.Class(2, gradebook.suite_hash(), ("ex01_round_trip",), True, walls.best().tier)
+    rules = gradebook.Class(2, gradebook.suite_hash(), ("ex01_round_trip",), True, walls.best().tier, None)
     gradebook._same_class(out, rules)
     assert gradebook.main([str(submissions), "--out", str(out), "--only", "ex01"]) == 2
     assert "seed 2, and this is 1" in capsys.readouterr().err

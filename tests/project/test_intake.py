@@ -78,7 +78,7 @@ def test_bombs_are_refused_whatever_size_they_claim(tmp_path):
         take(source, tmp_path / "out2", NAMES)
 
 
-@pytest.mark.parametrize("what", ["empty", "no-zip", "cut", "large", "not-there"])
+@pytest.mark.parametrize("what", ["empty", "no-zip", "cut", "damaged", "large", "not-there"])
 def test_what_cannot_be_taken_is_said(tmp_path, what):
     source = tmp_path / "a"
     if what == "empty":
@@ -88,6 +88,11 @@ def test_what_cannot_be_taken_is_said(tmp_path, what):
     elif what == "cut":
         zipped(source, {NAMES[0]: "x" * 1000})
         source.write_bytes(source.read_bytes()[:-30])
+    elif what == "damaged":
+        zipped(source, {NAMES[0]: "x" * 5000})
+        data = bytearray(source.read_bytes())
+        data[50:60] = b"\xff" * 10
+        source.write_bytes(data)
     elif what == "large":
         folder(source, NAMES[0])
         (source / NAMES[0]).write_bytes(b"#" * (LARGEST + 1))

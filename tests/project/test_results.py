@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -116,11 +117,18 @@ def test_a_verdict_travels_in_bounds_and_with_its_question_apart():
     assert len(portable["output"]) < 10_000
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+def _no_room(*_):
+    raise OSError("no room on the disk")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     file = tmp_path / "result.json"
     file.write_text("the run before")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(file, "\udc80")
-    assert file.read_text() == "the run before"
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="disk"):
+        patched.setattr(Path, "write_bytes", _no_room)
+        write_whole(file, "this run")
+    assert file.read_text() == "the run before" and list(tmp_path.iterdir()) == [file]
+    write_whole(file, "half a character: \udc80")
+    assert file.read_text() == "half a character: \\udc80"
     write_whole(file, "this run")
     assert file.read_text() == "this run"

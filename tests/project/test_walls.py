@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from grader.sandbox import processes, seccomp, walls
+from grader.sandbox.remote import RemoteStudent
 from tests.project import graded
 
 BEGIN = f"""
@@ -33,7 +34,7 @@ FORBIDDEN = {
     "a signal to a thread": "call(234 if x86 else 131, target, target, 0)",
     "a signal through a descriptor": "signal.pidfd_send_signal(os.pidfd_open(target), 0)",
     "signals by files": "own_the_signals_of(target)",
-    "signals by sockets": "fcntl.ioctl(socket.socket(), 0x8902, target.to_bytes(4, 'little'))",
+    "signals by sockets": "fcntl.ioctl(socket.socketpair()[0], 0x8902, target.to_bytes(4, 'little'))",
     "priority": "os.setpriority(os.PRIO_PROCESS, target, 1)",
     "priority of a user": "os.setpriority(os.PRIO_USER, 0, os.getpriority(os.PRIO_USER, 0))",
     "cores": "os.sched_setaffinity(target, {0})",
@@ -41,6 +42,10 @@ FORBIDDEN = {
     "limits": "resource.prlimit(target, resource.RLIMIT_CPU, (1, 1))",
     "tracing": "call(101 if x86 else 117, 16, target, 0, 0)",
     "its memory": "call(310 if x86 else 270, target, 0, 0, 0, 0, 0)",
+    "services": "socket.socket(socket.AF_UNIX)",
+    "services by another way": "socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b'x', '/nowhere/socket')",
+    "memory that stays": "call(29 if x86 else 194, 0, 0, 0)",
+    "files, by their path": "os.truncate('/nowhere/file', 0)",
     "namespaces": "call(272 if x86 else 97, 0x10000000)",
 }
 ALLOWED = {
@@ -50,6 +55,7 @@ ALLOWED = {
     "its own limits": "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
     "threads": "t = threading.Thread(target=print); t.start(); t.join()",
     "programs": "subprocess.run([sys.executable, '-c', 'print(1)'], check=True)",
+    "pairs of sockets": "a, b = socket.socketpair(); a.send(b'x'); assert b.recv(1) == b'x'",
     "files": "f = open(os.devnull); fcntl.fcntl(f, fcntl.F_SETFL, os.O_NONBLOCK); f.close()",
 }
 KINDS = (processes.Linux, processes.Anywhere)
@@ -85,6 +91,34 @@ def test_a_process_may_do_as_it_likes_with_itself(what):
 
 
 @needs_seccomp
+@needs_seccomp
+def test_modes_and_times_stay_as_they_are_and_nobody_is_the_wiser(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("x")
+    file.chmod(0o640)
+    os.utime(file, (5, 5))
+    code = f"import shutil; os.chmod({str(file)!r}, 0); os.utime({str(file)!r}); os.chown({str(file)!r}, 1, 1)\n"
+    code += f"shutil.copy2({str(file)!r}, {str(tmp_path / 'copy')!r})"
+    done = within(code)
+    assert done.returncode == 0, done.stderr
+    status = file.stat()
+    assert (status.st_mode & 0o777, status.st_mtime, status.st_uid) == (0o640, 5, os.geteuid())
+    assert (tmp_path / "copy").read_text() == "x"
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_has_its_own_files_and_no_others(tmp_path):
+    (tmp_path / "ex01_x.py").write_text(
+        "import os\ndef links():\n    names = os.listdir('/proc/self/fd')\n"
+        "    return [os.readlink('/proc/self/fd/' + n) for n in names if os.path.lexists('/proc/self/fd/' + n)]\n"
+    )
+    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
+    links = student.links()
+    student.close()
+    kinds = sorted(link.partition(":")[0] for link in links)
+    assert kinds == sorted(["/dev/null", "pipe", "pipe", "socket", "/memfd"]), links
+
+
 def test_an_abort_is_still_one():
     assert within("os.abort()").returncode == -6
 
