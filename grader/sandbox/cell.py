@@ -32,7 +32,8 @@ LIMITS = {
     "RLIMIT_CORE": 0,
 }
 PRINTS = 64 << 10  # bytes kept of what a worker prints
-SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/sys", "/dev/null", "/dev/zero", "/dev/urandom")
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/proc", "/sys/devices/system", "/dev/null", "/dev/zero", "/dev/urandom")
+SETTINGS = ("ld.so.*", "alternatives", "localtime", "nsswitch.conf", "os-release", "passwd", "group", "python3*")
 INSIDE = ("grader", "llm", "tests/__init__.py", "tests/specimens.py")  # of this project: neither solutions nor suites
 KEPT = ("PATH", "LANG", "LC_ALL", "OMP_WAIT_POLICY", "TORCH_CPP_LOG_LEVEL", "KATA_TEXTS")  # of the environment
 BEGIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from grader.sandbox.worker import main; main()"
@@ -79,7 +80,7 @@ class Cell:
             "landlock": walls.landlock,
             "seccomp": walls.seccomp,
             "portable": walls.portable,
-            "readable": [*SYSTEM, *pythons(), *_texts(), *(str(ROOT / name) for name in INSIDE), folder],
+            "readable": [*SYSTEM, *settings(), *pythons(), *_texts(), *(str(ROOT / name) for name in INSIDE), folder],
             "listable": [str(ROOT)],  # names only; imports look there
             "writable": [str(scratch), "/dev/null"],
             "folder": str(scratch),
@@ -219,6 +220,11 @@ class _Prints:
             while data := pipe.read(1 << 16):
                 with self._lock:
                     self._kept = (self._kept + data)[:PRINTS]
+
+
+def settings() -> list[str]:
+    """Of the system, what a program may need to start. Not all of it: root's workers have root's files."""
+    return [str(path) for name in SETTINGS for path in sorted(Path("/etc").glob(name))]
 
 
 def pythons() -> set[str]:

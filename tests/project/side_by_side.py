@@ -91,7 +91,7 @@ def within_walls(command: list, folder: Path, memory: int) -> None:
         "landlock": built.landlock,
         "portable": False,
         "seccomp": False,  # it may do to itself what it likes
-        "readable": [*cell.SYSTEM, *cell.pythons(), str(folder)],
+        "readable": [*cell.SYSTEM, *cell.settings(), *cell.pythons(), str(folder)],
         "listable": [],
         "writable": [str(folder), "/dev/null"],
         "folder": str(folder),
