@@ -134,6 +134,19 @@ def test_a_run_that_gradescope_ends_has_no_points_and_all_tests(gradescope):
         time.sleep(0.1)
 
 
+def test_an_autograder_that_cannot_start_gives_no_points_and_all_tests(gradescope, tmp_path):
+    root, environment = gradescope
+    submit(root, ex02=SAMPLES / "stub.py")
+    (root / "source" / ".venv").rename(tmp_path / "elsewhere")
+    try:
+        done = subprocess.run([root / "run_autograder"], cwd=root, env=environment, capture_output=True, text=True)
+    finally:
+        (tmp_path / "elsewhere").rename(root / "source" / ".venv")
+    record = json.loads((root / "results" / "results.json").read_text())
+    assert done.returncode and record["score"] == 0 and "tell your teacher" in record["tests"][0]["output"]
+    assert len(record["tests"]) == len(grade.expected("ex02_per_channel"))
+
+
 def test_on_gradescope_answers_are_not_for_every_user(gradescope):
     source = gradescope[0] / "source"
     hidden = [source / "solutions", *(source / "tests").glob("test_*.py"), source / "tests" / "misconceptions.zip"]

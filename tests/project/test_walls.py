@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
+from grader import scratch
 from grader.sandbox import processes, seccomp, walls
 from grader.sandbox.remote import RemoteStudent
+from grader.sandbox.warden import _Disk
 from tests.project import graded
 
 BEGIN = f"""
@@ -205,3 +207,34 @@ def _group(pid: int) -> int:
         return os.getpgid(pid)
     except ProcessLookupError:
         return 0
+
+
+# ---- the disk --------------------------------------------------------------------------------------------------------
+
+
+def _lost_much(folder) -> _Disk:
+    """Of a disk that has lost a terabyte, to whomever, since the worker began."""
+    disk = _Disk(str(folder), 1 << 20)
+    disk._bytes += 1 << 40
+    return disk
+
+
+def test_only_ones_own_files_count(tmp_path):
+    assert not _lost_much(tmp_path).is_full(lambda: 0)
+    (tmp_path / "file").write_bytes(b"x" * (2 << 20))
+    assert _lost_much(tmp_path).is_full(lambda: 0)
+    assert not _Disk(str(tmp_path), 1 << 40).is_full(lambda: 1 << 50)  # nobody looks before the disk has lost anything
+
+
+def test_files_that_were_deleted_count_as_well(tmp_path):
+    assert _lost_much(tmp_path).is_full(lambda: 2 << 20)
+
+
+def test_a_folder_too_deep_to_look_into_is_full(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(20):
+        os.mkdir("x" * 250)
+        os.chdir("x" * 250)
+    os.chdir(tmp_path)
+    assert _lost_much(tmp_path).is_full(lambda: 0)
+    scratch.discard(tmp_path / ("x" * 250))
