@@ -66,7 +66,8 @@ def _can_import_torch(uid: int) -> bool:
     with tempfile.TemporaryDirectory(prefix="kata-") as folder:  # as a stage will lie there
         os.chmod(folder, 0o755)
         file = Path(folder, "file")
-        file.touch(0o644)
+        file.touch()
+        file.chmod(0o644)
         return _succeeds(uid, PROBE, str(file))
 
 

@@ -98,6 +98,7 @@ def outcomes(request, built) -> dict[str, tuple[RunResult, float, list[int]]]:
 def _graded(name: str, built: walls.Walls) -> tuple[RunResult, float, list[int]]:
     sample, exercise = samples()[name], exercise_of(samples()[name])
     with tempfile.TemporaryDirectory(prefix="kata-hostile-") as folder:
+        os.chmod(folder, 0o711)  # a worker may have a user of its own
         submission = handed_in(sample, Path(folder))
         began, scratch = time.monotonic(), Path(folder, "scratch")
         scratch.mkdir()
