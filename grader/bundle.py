@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grader import platforms
-from grader.check import UsageError
+from grader.command import FAULTS, UsageError
 from grader.grade import add_rules, chosen, nothing
-from grader.syllabus import ROOT, SyllabusError, UnknownExercise
+from grader.syllabus import ROOT
 
 FOLDERS = ("exercises", "llm", "grader", "tests")
 FILES = ("LICENSE", "conftest.py", "noxfile.py", "pyproject.toml", ".gitignore", ".gitattributes")
@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
                 out = gradescope(out, passed_on)
             else:
                 classroom50(out, passed_on)
-    except (BundleError, UsageError, UnknownExercise, SyllabusError, OSError) as error:
+    except (BundleError, *FAULTS, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{out}: {NEXT[options.kind]}")

@@ -12,14 +12,11 @@ from pathlib import Path
 
 from grader import hints, syllabus
 from grader.board import Board, is_plain
-from grader.children import StartError
-from grader.results import FINISHED, ExerciseResult, short_name, title, write_whole
+from grader.command import UsageError, outcome, seed_of
+from grader.live import Live
+from grader.results import FINISHED, write_whole
 from grader.runner import Interrupted, run
-from grader.syllabus import Exercise, SyllabusError, UnknownExercise
-
-
-class UsageError(ValueError):
-    """The command line asks for something that there is not; the message says what would do."""
+from grader.syllabus import Exercise
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,16 +25,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        return _main(_parse(argv))
-    except (UsageError, UnknownExercise, SyllabusError, StartError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # whoever read this has left, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return outcome(lambda: _main(_parse(argv)))
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -87,12 +75,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def seed_of(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**32 - 1")
-    return int(text)
-
-
 def _chosen(options: argparse.Namespace, exercises: list[Exercise]) -> list[Exercise]:
     if options.exercise:
         return [syllabus.find(options.exercise, exercises)]
@@ -113,33 +95,6 @@ def _check_folders(options: argparse.Namespace) -> None:
         raise UsageError(f"cannot write {options.json}: create the folder {options.json.parent} first")
     if options.json and options.json.is_dir():
         raise UsageError(f"cannot write {options.json}: it is a folder; name a file")
-
-
-class Live:
-    """Says what is going on: in one line that changes on a terminal, else in a line per finished exercise."""
-
-    def __init__(self, board: Board):
-        self.board = board
-        live = board.console.is_terminal and not board.plain
-        self.status = board.console.status(board.text("getting ready")) if live else None
-
-    def __enter__(self):
-        if self.status:
-            self.status.start()
-        return self
-
-    def __exit__(self, *_):
-        if self.status:
-            self.status.stop()
-
-    def testing(self, exercise: Exercise, test: str, done: int, total: int) -> None:
-        if self.status:
-            self.status.update(self.board.text(f"{exercise.short}  {title(test)}  ({done + 1} of {total})"))
-
-    def finished(self, result: ExerciseResult) -> None:
-        if not self.status and result.state != "waiting":
-            words = f"{short_name(result.name)} {result.state}, {result.earned} of {result.points} points"
-            self.board.print(f"{words}, {result.seconds:.1f} s")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from grader import platforms, syllabus
 from grader.board import Board, is_plain
-from grader.check import Live, UsageError, seed_of
-from grader.children import StartError
+from grader.command import UsageError, outcome, seed_of
 from grader.intake import IntakeError, take
+from grader.live import Live
 from grader.results import (
     FINISHED,
     CaseResult,
@@ -35,7 +35,7 @@ from grader.results import (
 from grader.runner import Interrupted, needs_not_met, run, suite_hash
 from grader.sandbox import walls
 from grader.scratch import scratch_folder
-from grader.syllabus import ROOT, Exercise, SyllabusError, UnknownExercise
+from grader.syllabus import ROOT, Exercise
 
 SOLUTIONS = ROOT / "solutions"
 FORMATS: dict[str, tuple[str, Callable[[RunResult], str]]] = {
@@ -199,17 +199,7 @@ def write(result: RunResult, out: Path, formats: Sequence[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        return _main(_parse(argv))
-    except (UsageError, UnknownExercise, SyllabusError, StartError, platforms.MissingIdentity) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (Interrupted, KeyboardInterrupt):
-        print("stopped: what lies in --out has no points", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the board has left; the files are written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return outcome(lambda: _main(_parse(argv)))
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -224,8 +214,12 @@ def _main(options: argparse.Namespace) -> int:
     write(nothing(options.submission, exercises, options.seed, "grading did not end", ""), options.out, options.formats)
     built = walls.best()
     board.print(f"sandbox: {built.tier}")
-    with Live(board) as progress:
-        result = grade(options.submission, exercises, options.seed, progress, built, not options.no_stand_in)
+    try:
+        with Live(board) as progress:
+            result = grade(options.submission, exercises, options.seed, progress, built, not options.no_stand_in)
+    except Interrupted:
+        print("stopped: what lies in --out has no points", file=sys.stderr)
+        return 130
     write(result, options.out, options.formats)
     board.show_graded(result, exercises)
     return 2 if result.broken else 0

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any
 
+from grader.command import UsageError
 from grader.results import ExerciseResult, FunctionResult, RunResult, short_name
 
 LEADERBOARD = {"size ratio": "desc", "speedup": "desc", "drift": "asc"}
@@ -28,7 +29,7 @@ IDENTITY = {  # of a Classroom 50 result, by the environment variable of its run
 }
 
 
-class MissingIdentity(ValueError):
+class MissingIdentity(UsageError):
     """The runner did not say whose result this is; the message names the variables."""
 
 

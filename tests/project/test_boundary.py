@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from grader.boundary import Files, Handle, Student, origin
+from grader.boundary import Handle, Student, origin
+from grader.files import Files
 from llm.model import GPT
 from tests.messages import check_value_errors
 

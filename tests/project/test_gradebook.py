@@ -13,9 +13,12 @@ from dataclasses import replace
 
 import pytest
 
-from grader import gradebook, syllabus
-from grader.check import UsageError
+from grader import desk as desk_of
+from grader import gradebook, members, syllabus, tables
+from grader.children import StartError
+from grader.command import UsageError
 from grader.grade import nothing
+from grader.runner import suite_hash
 from grader.sandbox import walls
 from tests.project import graded
 from tests.project.test_hostile import SAMPLES, mentioned
@@ -103,20 +106,20 @@ def test_a_class_that_is_killed_goes_on_where_it_was(submissions, tmp_path):
 def desk(tmp_path):
     """desk(grade) with three members and the exercises ex01, ex08 and ex09, where grade is all that happens."""
 
-    def make(grade, members=None):
+    def make(grade, everybody=None):
         exercises = [syllabus.find(name, syllabus.load()) for name in ("ex01", "ex08", "ex09")]
-        members = members or [gradebook.Member(name, tmp_path / name, contents=name) for name in ("a", "b", "c")]
+        everybody = everybody or [members.Member(name, tmp_path / name, contents=name) for name in ("a", "b", "c")]
         built = walls.Walls("none", False)
-        rules = gradebook.Class(1, "", tuple(e.name for e in exercises), True, "none", None)
-        made = gradebook.Desk(members, exercises, rules, built, tmp_path / "out", 2, lambda *_: None)
+        rules = desk_of.Class(1, "", tuple(e.name for e in exercises), True, "none", None)
+        made = desk_of.Desk(everybody, exercises, rules, built, tmp_path / "out", 2, lambda *_: None)
         (tmp_path / "out").mkdir(exist_ok=True)
-        grade_before = gradebook.grade
-        gradebook.grade = grade
+        grade_before = desk_of.grade
+        desk_of.grade = grade
         try:
             made.work()
         finally:
-            gradebook.grade = grade_before
-        return members
+            desk_of.grade = grade_before
+        return everybody
 
     return make
 
@@ -149,20 +152,20 @@ def test_a_second_round_builds_on_the_first_and_a_third_run_grades_nothing(desk)
     def stopped(submission, exercises, *rest):
         asked.append((submission.name, [e.short for e in exercises], [e.name[:4] for e in rest[-1]]))
         if len(asked) == 5:
-            raise gradebook.StartError("the machine is gone")
+            raise StartError("the machine is gone")
         return stand_in(submission, exercises)
 
-    with pytest.raises(gradebook.StartError):
+    with pytest.raises(StartError):
         desk(stopped)
     assert asked[3:] == [(name, ["ex08", "ex09"], ["ex01"]) for name in ("a", "b")]
     asked.clear()
-    members = desk(stopped)
+    everybody = desk(stopped)
     assert asked == [(name, ["ex08", "ex09"], ["ex01"]) for name in ("b", "c")]
-    assert all([e.name[:4] for e in member.result.exercises] == ["ex01", "ex08", "ex09"] for member in members)
+    assert all([e.name[:4] for e in member.result.exercises] == ["ex01", "ex08", "ex09"] for member in everybody)
     asked.clear()
     desk(stopped)
     assert asked == []
-    (again,) = desk(stopped, [replace(member, contents="handed in again") for member in members[:1]])
+    (again,) = desk(stopped, [replace(member, contents="handed in again") for member in everybody[:1]])
     assert asked == [("a", ["ex01"], []), ("a", ["ex08", "ex09"], ["ex01"])]
     assert [e.name[:4] for e in again.result.exercises] == ["ex01", "ex08", "ex09"]
 
@@ -175,9 +178,9 @@ def test_a_fault_of_the_graders_costs_one_submission(desk):
 
     a, b, c = desk(grade)
     assert "the grader stumbled: ZeroDivisionError: oh" in b.result.broken and b.result.earned == 0
-    assert a.result and c.result and gradebook._status(b).startswith("not graded: ")
+    assert a.result and c.result and tables.status_of(b).startswith("not graded: ")
     a, b, c = desk(stand_in)  # what was no fault of the submission's is tried again
-    assert not b.result.broken and gradebook._status(b) == "graded"
+    assert not b.result.broken and tables.status_of(b) == "graded"
 
 
 def test_what_students_say_can_always_be_written_down(desk):
@@ -193,21 +196,21 @@ def test_a_damaged_zip_is_one_students_affair(tmp_path):
     data = bytearray((tmp_path / "a.zip").read_bytes())
     data[60:70] = b"\xff" * 10
     (tmp_path / "a.zip").write_bytes(data)
-    member = gradebook.Member("a", tmp_path / "a.zip")
-    gradebook.take_in([member], tmp_path)
+    member = members.Member("a", tmp_path / "a.zip")
+    members.take_in([member], tmp_path)
     assert "cannot be taken" in member.refused and "unpacked" in member.refused
 
 
 def test_columns_of_the_roster_do_not_hide_ours():
-    member = gradebook.Member("jo", None, {"student": "Jo", "points": "99", "email": "jo@example.org"})
-    text = gradebook.gradebook([member], syllabus.load(), {})
+    member = members.Member("jo", None, {"student": "Jo", "points": "99", "email": "jo@example.org"})
+    text = tables.students([member], syllabus.load(), {})
     (row,) = csv.DictReader(text.splitlines())
     assert (row["student"], row["points"]) == ("jo", "0")
     assert (row["roster student"], row["roster points"], row["email"]) == ("Jo", "99", "jo@example.org")
 
 
 def test_only_what_builds_on_what_is_timed_waits_for_it():
-    first, alone = gradebook.rounds(syllabus.load())
+    first, alone = desk_of.rounds(syllabus.load())
     assert [e.short for e in alone] == ["ex08", "ex09"]
     assert [e.short for e in first] == [e.short for e in syllabus.load() if e not in alone]
 
@@ -222,20 +225,20 @@ def test_a_roster_that_is_none_is_said(tmp_path, roster, says):
     if roster is not None:
         file.write_text(roster)
     with pytest.raises(UsageError, match=says):
-        gradebook.found(tmp_path / "in", file)
+        members.found(tmp_path / "in", file)
 
 
 def test_a_folder_and_a_zip_of_one_name_are_two_students(tmp_path):
     (tmp_path / "jo").mkdir()
     (tmp_path / "jo.zip").write_bytes(b"")
     (tmp_path / "link").symlink_to(tmp_path / "jo")
-    members, passed_over = gradebook.found(tmp_path, None)
-    assert [member.name for member in members] == ["jo", "jo.zip"] and passed_over == ["link"]
+    everybody, passed_over = members.found(tmp_path, None)
+    assert [member.name for member in everybody] == ["jo", "jo.zip"] and passed_over == ["link"]
 
 
 def test_another_seed_needs_another_folder(submissions, tmp_path, capsys):
     out = tmp_path / "out"
-    rules = gradebook.Class(2, gradebook.suite_hash(), ("ex01_round_trip",), True, walls.best().tier, None)
+    rules = desk_of.Class(2, suite_hash(), ("ex01_round_trip",), True, walls.best().tier, None)
     gradebook._same_class(out, rules)
     assert gradebook.main([str(submissions), "--out", str(out), "--only", "ex01"]) == 2
     assert "seed 2, and this is 1" in capsys.readouterr().err
@@ -249,7 +252,7 @@ def test_mistakes_of_the_instructor_are_said(tmp_path, capsys, folder, says):
 
 
 def test_time_left_is_that_of_what_is_left():
-    pace = gradebook.Pace(2, {"ex08"})
+    pace = desk_of.Pace(2, {"ex08"})
     pace.note("ex01", 4)
     pace.note("ex08", 30)
     assert pace.seconds(["ex01", "ex01", "ex08"]) == 4 + 30
