@@ -88,12 +88,11 @@ class Student:
     def __init__(self, submission: Path, exercise: str):
         self._exercise = exercise
         self._copies: dict[int, tuple[nn.Module, nn.Module]] = {}  # by id: the suite's module, the student's copy
-        self._scratch = tempfile.TemporaryDirectory(prefix="kata-")
         self._last_call = ""
         self._records, self._room = True, KEPT_BYTES
         self.submission = submission.resolve()
         self.returned: list[tuple[str, Any]] = []  # what came back so far in this test, and from which call
-        self.files = Files(Path(self._scratch.name))
+        self.files = Files()
 
     def __getattr__(self, name: str) -> Callable:
         if name.startswith("_"):
@@ -103,7 +102,7 @@ class Student:
     def exercise(self, name: str) -> "Student":
         """The same student's other exercise, such as an earlier one that this one builds on."""
         other = Student(self.submission, name)
-        other._copies, other.files, other._scratch = self._copies, self.files, self._scratch
+        other._copies, other.files = self._copies, self.files
         other.returned = self.returned
         return other
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -10,20 +11,29 @@ from typing import IO
 class Files:
     """A scratch folder that both sides see. Reads are bounded; no link is followed, wherever in a path it lies.
 
-    owner: the user that what is written here is given to; None: it stays ours
+    folder: None: a temporary one
+    owner:  the user that what is written here is given to; None: it stays ours
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path | None = None):
         self._folder = folder
         self.owner: int | None = None
 
+    @property
+    def folder(self) -> Path:
+        """Made when it is asked for first: inside a worker nobody does, and what is new there is the student's."""
+        if self._folder is None:
+            self._made = tempfile.TemporaryDirectory(prefix="kata-")
+            self._folder = Path(self._made.name)
+        return self._folder
+
     def path(self, name: str = "") -> str:
-        return str(self._folder / name)
+        return str(self.folder / name)
 
     def names(self, folder: str = "") -> list[str]:
         """Everything below a folder, relative to it, sorted; empty where there is no such folder."""
-        top = self._folder / folder
-        if any(part.is_symlink() for part in (top, *top.parents) if part.is_relative_to(self._folder)):
+        top = self.folder / folder
+        if any(part.is_symlink() for part in (top, *top.parents) if part.is_relative_to(self.folder)):
             return []
         return sorted(str(p.relative_to(top)) for p in top.rglob("*")) if top.is_dir() else []
 
@@ -44,7 +54,7 @@ class Files:
     def _open(self, name: str, flags: int) -> IO[bytes]:
         """raises: OSError, also for a link on the way, or what is no regular file"""
         *folders, last = Path(name).parts
-        here = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        here = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for folder in folders:
                 if flags & os.O_CREAT:

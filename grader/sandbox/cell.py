@@ -23,7 +23,6 @@ WARDEN = str(Path(__file__).with_name("warden.py"))
 START_SECONDS = 120  # for a worker's imports
 END_SECONDS = 20  # for a warden to sweep up
 PROCESSES = 16
-DISK = 2 << 30  # bytes that a scratch folder may take: ex09 writes some hundred megabytes
 LIMITS = {
     "RLIMIT_AS": 16 << 30,  # of addresses, of which PyTorch reserves many
     "RLIMIT_CPU": 1800,
@@ -66,32 +65,16 @@ class Cell:
             os.chown(scratch, walls.uid, walls.uid)
         inside = {"channel": theirs.fileno(), "buffer": buffer, "submission": folder, "threads": threads}
         keep = [theirs.fileno(), buffer]
-        spec = {
-            "control": wardens.fileno(),
-            "pass": [*keep, self._out.end, self._err.end],
-            "keep": keep,
-            "stdout": self._out.end,
-            "stderr": self._err.end,
-            "limits": {name: (limit, limit) for name, limit in LIMITS.items()},
-            "memory": walls.memory,
-            "processes": PROCESSES,
-            "disk": DISK,
-            "uid": walls.uid,
-            "landlock": walls.landlock,
-            "seccomp": walls.seccomp,
-            "portable": walls.portable,
-            "readable": [*SYSTEM, *settings(), *pythons(), *_texts(), *(str(ROOT / name) for name in INSIDE), folder],
-            "listable": [str(ROOT)],  # names only; imports look there
-            "writable": [str(scratch), "/dev/null"],
-            "folder": str(scratch),
-            "command": [sys.executable, "-I", "-B", "-c", BEGIN, str(ROOT), json.dumps(inside)],
-            "environment": _environment(scratch, seed),
-        }
-        self._warden = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", WARDEN, json.dumps(spec)],
-            pass_fds=[wardens.fileno(), *spec["pass"]],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
+        self._warden = start_warden(
+            walls,
+            wardens,
+            keep,
+            (self._out.end, self._err.end),
+            scratch,
+            readable=[*_texts(), *(str(ROOT / name) for name in INSIDE), folder],
+            listable=[str(ROOT)],  # names only; imports look there
+            command=[sys.executable, "-I", "-B", "-c", BEGIN, str(ROOT), json.dumps(inside)],
+            environment=_environment(scratch, seed),
         )
         for end in (wardens, theirs):
             end.close()
@@ -189,6 +172,42 @@ class Cell:
         return self._err.take()
 
 
+def start_warden(
+    walls: Walls, control: socket.socket, keep: list[int], outputs: tuple[int, int], folder: Path, **order: Any
+) -> subprocess.Popen:
+    """Starts a warden, which starts a command behind walls.
+
+    control:  the warden's end of a pair of sockets
+    keep:     file descriptors that the command keeps; outputs: those that become its standard output and error
+    folder:   where it begins, and the only one that it may write into
+    order:    its `command` and `environment`; what it may read besides the system (`readable`), and list (`listable`)
+    """
+    spec = order | {
+        "control": control.fileno(),
+        "pass": [*keep, *outputs],
+        "keep": keep,
+        "stdout": outputs[0],
+        "stderr": outputs[1],
+        "limits": {name: (limit, limit) for name, limit in LIMITS.items()},
+        "memory": walls.memory,
+        "processes": PROCESSES,
+        "disk": walls.disk,
+        "uid": walls.uid,
+        "landlock": walls.landlock,
+        "seccomp": walls.seccomp,
+        "portable": walls.portable,
+        "readable": [*SYSTEM, *_settings(), *_pythons(), *order["readable"]],
+        "writable": [str(folder), "/dev/null"],
+        "folder": str(folder),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-B", WARDEN, json.dumps(spec)],
+        pass_fds=[control.fileno(), *spec["pass"]],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 class _Prints:
     """A pipe's reading end, and the last of what came out of it."""
 
@@ -222,12 +241,12 @@ class _Prints:
                     self._kept = (self._kept + data)[:PRINTS]
 
 
-def settings() -> list[str]:
+def _settings() -> list[str]:
     """Of the system, what a program may need to start. Not all of it: root's workers have root's files."""
     return [str(path) for name in SETTINGS for path in sorted(Path("/etc").glob(name))]
 
 
-def pythons() -> set[str]:
+def _pythons() -> set[str]:
     """Where the interpreter and its packages are."""
     paths = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), str(Path(sys.executable).resolve().parent)}
     return {path for path in paths if Path(path).exists() and path != "/"}

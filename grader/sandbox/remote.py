@@ -39,13 +39,13 @@ class RemoteStudent(Student):
 
     def __init__(self, submission: Path, exercise: str, walls: Walls, seed: int, home: "Home | None" = None):
         super().__init__(submission, exercise)
-        self._home = home or Home(self.submission, walls, Path(self._scratch.name), seed)
+        self._home = home or Home(self.submission, walls, self.files.folder, seed)
         self.files.owner = walls.uid
         self._home.student.start()
 
     def exercise(self, name: str) -> "RemoteStudent":
         other = RemoteStudent(self.submission, name, self._home.walls, self._home.seed, self._home)
-        other.files, other._scratch, other.returned = self.files, self._scratch, self.returned
+        other.files, other.returned = self.files, self.returned
         return other
 
     def view(self, model: nn.Module) -> nn.Module:

@@ -26,6 +26,7 @@ class Walls:
     seccomp: bool = False
     portable: bool = False  # built of nothing that only Linux has
     memory: int = 4 << 30  # bytes that a worker and all that it starts may take together
+    disk: int = 2 << 30  # bytes that its scratch folder may: ex09 writes some hundred megabytes
 
     @property
     def apart(self) -> bool:

@@ -43,7 +43,7 @@ def main(spec: dict) -> None:
     worker = os.fork()
     if worker == 0:
         _become_the_worker(spec)
-    for fd in spec["pass"]:
+    for fd in set(spec["pass"]):
         os.close(fd)
     _tell(control, worker=worker)
     reason, status = "asked to", None

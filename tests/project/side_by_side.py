@@ -18,7 +18,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grader import grade
@@ -75,31 +75,20 @@ BAD = ("failure", "error", "skipped")
 def within_walls(command: list, folder: Path, memory: int) -> None:
     """Runs a program that may write in this folder only, and ends it and all that it started after a while."""
     ours, theirs = socket.socketpair()
-    built = walls.best()
     null = os.open(os.devnull, os.O_WRONLY)
-    spec = {
-        "control": theirs.fileno(),
-        "pass": [null],
-        "keep": [],
-        "stdout": null,
-        "stderr": null,
-        "limits": {name: (limit, limit) for name, limit in cell.LIMITS.items()},
-        "memory": memory,
-        "processes": cell.PROCESSES,
-        "disk": cell.DISK,
-        "uid": None,
-        "landlock": built.landlock,
-        "portable": False,
-        "seccomp": False,  # it may do to itself what it likes
-        "readable": [*cell.SYSTEM, *cell.settings(), *cell.pythons(), str(folder)],
-        "listable": [],
-        "writable": [str(folder), "/dev/null"],
-        "folder": str(folder),
-        "command": [str(word) for word in command],
-        "environment": {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "PYTHONHASHSEED": "1"},
-    }
-    warden = [sys.executable, "-I", "-S", "-B", cell.WARDEN, json.dumps(spec)]
-    with subprocess.Popen(warden, pass_fds=[theirs.fileno(), null], start_new_session=True) as process:
+    built = replace(walls.best(), uid=None, seccomp=False, memory=memory)  # it may do to itself what it likes
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "PYTHONHASHSEED": "1"}
+    with cell.start_warden(
+        built,
+        theirs,
+        [],
+        (null, null),
+        folder,
+        readable=[str(folder)],
+        listable=[],
+        command=[str(word) for word in command],
+        environment=environment,
+    ) as process:
         theirs.close()
         os.close(null)
         told, until = ours.makefile("rb"), time.monotonic() + PATIENCE
@@ -150,9 +139,6 @@ def row(name: str) -> Row:
     sample = samples()[name]
     text = text_of(sample)
     what = text.lstrip('"').partition('"""')[0].partition("\n")[0].rstrip(".")
-    if sample.is_dir():
-        hook = next(file for file in sample.glob("*.py"))
-        what = hook.read_text().lstrip('"').partition('"""')[0].partition("\n")[0].rstrip(".")
     with tempfile.TemporaryDirectory(prefix="kata-here-") as folder:
         submission = handed_in(sample, Path(folder))
         result = grade.grade(submission, [exercise_of(sample)], SEED, Silent(), walls.best(), deadline=DEADLINE)

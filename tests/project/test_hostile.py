@@ -25,6 +25,7 @@ SOLUTION = graded.ROOT / "solutions" / "ex01_round_trip.py"
 STUB = SAMPLES / "stub.py"
 DEADLINE = 5  # seconds for a test
 MEMORY = 1 << 30  # bytes for a worker: more take a slow machine longer than that
+DISK = 512 << 20  # bytes for its files
 LIMIT, LIMIT_TIMED = 90, 240  # for a submission
 SEED = 1
 
@@ -35,14 +36,14 @@ class Silent:
 
 
 def samples() -> dict[str, Path]:
-    """Files that take an exercise's place, and folders that are submissions as they are; by name."""
-    folders = [path for path in SAMPLES.iterdir() if (path / "exercises").is_dir()]
+    """Files that take an exercise's place, and folders whose one file is handed in beside a stub; by name."""
+    folders = [path for path in SAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"]
     return {path.stem: path for path in sorted([*SAMPLES.glob("*.py"), *folders])}
 
 
 def text_of(sample: Path) -> str:
     """With what the sample has to get."""
-    return (sample if sample.is_file() else sample / "exercises" / SOLUTION.name).read_text()
+    return (sample if sample.is_file() else next(sample.glob("*.py"))).read_text()
 
 
 def exercise_of(sample: Path) -> syllabus.Exercise:
@@ -59,8 +60,8 @@ def handed_in(sample: Path, folder: Path) -> Path:
     exercises.mkdir(parents=True, exist_ok=True)
     for file in (graded.ROOT / "solutions").glob("ex*.py"):
         mine = file.stem == exercise_of(sample).name
-        if not (exercises / file.name).exists():
-            shutil.copyfile(sample if mine else file, exercises / file.name)
+        instead = STUB if sample.is_dir() else sample
+        shutil.copyfile(instead if mine else file, exercises / file.name)
     return submission
 
 
@@ -78,7 +79,7 @@ def mentioned(folder: str) -> list[int]:
 
 @pytest.fixture(scope="module")
 def built() -> walls.Walls:
-    return replace(walls.best(), memory=MEMORY)
+    return replace(walls.best(), memory=MEMORY, disk=DISK)
 
 
 @pytest.fixture(scope="module")

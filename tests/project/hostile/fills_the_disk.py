@@ -2,16 +2,15 @@
 
 # earns: 0
 # state: crashed
-# says: it took more than 2,048 MB or 50,000 files of disk, and was ended
+# says: it took more than 512 MB or 50,000 files of disk, and was ended
 
 import itertools
-import os
 
 
 def attack():
     for number in itertools.count():
         with open(f"{number}.bin", "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, 100 << 20)
+            file.write(bytes(64 << 20))
 
 
 def symmetric_scale(w, bits=8):

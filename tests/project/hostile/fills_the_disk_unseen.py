@@ -2,7 +2,7 @@
 
 # earns: 0
 # state: crashed
-# says: it took more than 2,048 MB or 50,000 files of disk, and was ended
+# says: it took more than 512 MB or 50,000 files of disk, and was ended
 
 import itertools
 import os
@@ -13,7 +13,8 @@ def attack():
     for number in itertools.count():
         files.append(open(f"{number}.bin", "wb"))
         os.unlink(f"{number}.bin")
-        os.posix_fallocate(files[-1].fileno(), 0, 500 << 20)
+        files[-1].write(bytes(64 << 20))
+        files[-1].flush()
 
 
 def symmetric_scale(w, bits=8):

@@ -1,5 +1,9 @@
 """A file of pytest's own, which says that every test passed."""
 
+# earns: 0
+# state: not started
+# says: is still a stub
+
 import pytest
 
 pytest_plugins = ["grader.plugin"]
