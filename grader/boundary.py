@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from grader import loader, reach
 from grader.files import Files
 from grader.losses import Loss
-from grader.values import change, copy_module, pack, refuse, tensors_within, unpack, write_back
+from grader.values import change, copy_module, pack, refuse, tensors_within, unpack
 from llm.model import GPT
 
 HANDLE_METHODS = ("append", "read", "nbytes", "eval", "train")  # what a handle offers besides the fixed face
@@ -88,6 +88,7 @@ class Student:
     def __init__(self, submission: Path, exercise: str):
         self._exercise = exercise
         self._copies: dict[int, tuple[nn.Module, nn.Module]] = {}  # by id: the suite's module, the student's copy
+        self._changed: dict[int, tuple[Tensor, Tensor]] = {}  # by id: the suite's tensor, what the student made of it
         self._last_call = ""
         self._records, self._room = True, KEPT_BYTES
         self.submission = submission.resolve()
@@ -102,13 +103,18 @@ class Student:
     def exercise(self, name: str) -> "Student":
         """The same student's other exercise, such as an earlier one that this one builds on."""
         other = Student(self.submission, name)
-        other._copies, other.files = self._copies, self.files
+        other._copies, other._changed, other.files = self._copies, self._changed, self.files
         other.returned = self.returned
         return other
 
-    def view(self, model: nn.Module) -> nn.Module:
-        """The student's copy of a module that was passed in during this test, as it is now."""
-        return self._copies[id(model)][1]
+    def view(self, argument: nn.Module | Tensor) -> nn.Module | Tensor:
+        """The student's copy of a module or tensor that was passed in during this test, as it is now.
+
+        What a suite compares with is thus out of a student's reach: its own module and tensor never change.
+        """
+        if isinstance(argument, Tensor):
+            return self._changed.get(id(argument), (argument, argument))[1]
+        return self._copies[id(argument)][1]
 
     def host(self, model: nn.Module) -> "Handle":
         """A trusted module, called over the same road as a student's: a fair opponent when timing."""
@@ -202,6 +208,7 @@ class Student:
         """Nothing is left of the test before; chance begins with `dice`. Nobody keeps the time in this process."""
         torch.manual_seed(dice)
         self._copies.clear()
+        self._changed.clear()
         self.returned.clear()
         self._room = KEPT_BYTES
 
@@ -222,11 +229,11 @@ class Student:
                     warnings.filterwarnings("ignore", message, category)
                 result = function(*theirs, **their_kwargs)
         except (Exception, SystemExit) as error:
-            self._write_back(packed, (theirs, their_kwargs), (args, kwargs))
+            self._note_changes(packed, (theirs, their_kwargs), (args, kwargs))
             self._mark(error, name, args, kwargs)
             self.returned.append((name, type(error)))
             raise
-        self._write_back(packed, (theirs, their_kwargs), (args, kwargs))
+        self._note_changes(packed, (theirs, their_kwargs), (args, kwargs))
         result = unpack(pack(result, self._receive))
         self._keep(name, result)
         return result
@@ -253,12 +260,15 @@ class Student:
     def _receive(self, value: Any) -> "Handle":
         return Handle(self, value)
 
-    def _write_back(self, packed: Any, theirs: Any, ours: Any) -> None:
-        """Changes that the student made to tensor arguments show up in the suite's tensors, as they would locally."""
+    def _note_changes(self, packed: Any, theirs: Any, ours: Any) -> None:
+        """What the student made of tensor arguments, for view."""
         pairs = zip(tensors_within(packed, theirs), tensors_within(packed, ours), strict=True)
         for (before, tensor), (_, own) in pairs:
             if new := change(before, tensor):
-                write_back(new, own)
+                self._note_change(own, unpack(new))
+
+    def _note_change(self, own: Tensor, now: Tensor) -> None:
+        self._changed[id(own)] = own, now  # kept alive: an id is not to be used again
 
     def _mark(self, error: BaseException, name: str, args: tuple, kwargs: dict) -> None:
         if origin(error) is None:
@@ -301,11 +311,20 @@ class Handle:
         return {name: module.training for name, module in self._object.named_modules()}
 
     def state_dict(self) -> dict[str, Any]:
-        return self._door._call(lambda: dict(self._object.state_dict()), "state_dict", (), {})
+        """Its values; of what does not cross, such as an extra state of a class of its own, no more than the kind."""
+        state = self._door._call(lambda: dict(self._object.state_dict()), "state_dict", (), {})
+        return unpack(state, lambda value: Opaque(value.kind) if isinstance(value, Handle) else value)
 
     def held_tensors(self) -> list[reach.Held]:
         """Every tensor that can be reached from the object, registered or not."""
         return reach.held_tensors(self._object)
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """Stands in a state dict for what is no value."""
+
+    kind: str
 
 
 def settings() -> dict[str, Any]:

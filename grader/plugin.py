@@ -124,7 +124,8 @@ def for_all(request, seed, student):
 def _a_test_starts_afresh(request, seed):
     if "student" in request.fixturenames:
         timeout = request.node.get_closest_marker("timeout")
-        dice = generator(seed, request.node.nodeid).initial_seed()  # for dropout, and those of the learner's own
+        # for dropout, and those of the learner's own; another number than that of rng, which makes the suite's inputs
+        dice = generator(seed, f"dice of {request.node.nodeid}").initial_seed()
         request.getfixturevalue("student").begin_test(
             dice, timeout.args[0] if timeout else request.config.option.deadline
         )

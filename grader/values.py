@@ -138,10 +138,5 @@ def change(packed: Packed, tensor: Tensor) -> Packed | None:
     return None if same else now
 
 
-def write_back(new: Packed, tensor: Tensor) -> None:
-    with torch.no_grad():
-        tensor.resize_(new.shape).copy_(unpack(new))
-
-
 def refuse(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} cannot cross the boundary")

@@ -64,9 +64,9 @@ def test_the_smallest_tensors_get_their_scales(student, rng, for_all):
 @EVERY_AXIS
 def test_one_scale_for_every_index_along_the_axis(student, rng, shape, axis):
     w = torch.randn(shape, generator=rng)
-    called, mine = f"channel_scales(w, axis={axis}), w {describe(w)}", w.clone()
-    got = student.channel_scales(mine, axis=axis)
-    check_unchanged(w, mine, called)
+    called = f"channel_scales(w, axis={axis}), w {describe(w)}"
+    got = student.channel_scales(w, axis=axis)
+    check_unchanged(w, student.view(w), called)
     check_tensor(got, called, kept(shape, axis), torch.float32, WHICH)
     oracle.check_scales(got, oracle.channel_scales(w, 8, axis), w, called, f"{WHICH} And does the sign count?")
 
@@ -83,9 +83,9 @@ def test_the_width_sets_the_last_code_of_every_channel(student, weights, bits):
 @EVERY_AXIS
 def test_every_weight_gets_the_nearest_code_of_its_channel(student, rng, shape, axis):
     w = torch.randn(shape, generator=rng) * 3
-    called, mine = f"quantize_per_channel(w, axis={axis}), w {describe(w)}", w.clone()
-    result = student.quantize_per_channel(mine, axis=axis)
-    check_unchanged(w, mine, called)
+    called = f"quantize_per_channel(w, axis={axis}), w {describe(w)}"
+    result = student.quantize_per_channel(w, axis=axis)
+    check_unchanged(w, student.view(w), called)
     q, scales = _pair(result, called, shape, axis)
     oracle.check_scales(scales, oracle.channel_scales(w, 8, axis), w, f"{called} -> scales", WHICH)
     oracle.check_codes(q, w, oracle.channel_scales(w, 8, axis), 8, f"{called} -> q", oracle.ROUNDING)
@@ -167,11 +167,11 @@ def test_zero_rows_bad_input_and_your_copy_of_w(student, weights, rng):
         "many huge weights, whose sum is infinite": torch.full((32, 32), 1e37),
     }
     for what, w in cases.items():
-        before, called = w.clone(), f"quantize_per_channel(w), {what}"
+        called = f"quantize_per_channel(w), {what}"
         student.channel_scales(w)
-        check_unchanged(before, w, f"channel_scales(w), {what}")
+        check_unchanged(w, student.view(w), f"channel_scales(w), {what}")
         q, scales = _pair(student.quantize_per_channel(w), called, w.shape, 0)
-        check_unchanged(before, w, called)
+        check_unchanged(w, student.view(w), called)
         oracle.check_scales(scales, oracle.channel_scales(w, 8, 0), w, f"{called} -> scales", WHICH)
         oracle.check_codes(q, w, oracle.channel_scales(w, 8, 0), 8, f"{called} -> q", oracle.PRECISION)
     holes = weights.clone()

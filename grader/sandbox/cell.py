@@ -1,6 +1,7 @@
 """One worker and its warden, as the trusted side holds them."""
 
 import contextlib
+import hashlib
 import json
 import os
 import select
@@ -22,17 +23,20 @@ from grader.syllabus import ROOT
 WARDEN = str(Path(__file__).with_name("warden.py"))
 START_SECONDS = 120  # for a worker's imports
 END_SECONDS = 20  # for a warden to sweep up
-PROCESSES = 16
+PROCESSES, THREADS = 16, 256
 LIMITS = {
     "RLIMIT_AS": 16 << 30,  # of addresses, of which PyTorch reserves many
     "RLIMIT_CPU": 1800,
     "RLIMIT_FSIZE": 512 << 20,
-    "RLIMIT_NOFILE": 256,
+    "RLIMIT_NOFILE": 1024,
     "RLIMIT_CORE": 0,
 }
 PRINTS = 64 << 10  # bytes kept of what a worker prints
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/proc", "/sys/devices/system", "/dev/null", "/dev/zero", "/dev/urandom")
-SETTINGS = ("ld.so.*", "alternatives", "localtime", "nsswitch.conf", "os-release", "passwd", "group", "python3*")
+SETTINGS = (
+    *("ld.so.*", "alternatives", "localtime", "mime.types", "nsswitch.conf", "os-release", "passwd", "group"),
+    "python3*",
+)
 INSIDE = ("grader", "llm", "tests/__init__.py", "tests/specimens.py")  # of this project: neither solutions nor suites
 KEPT = ("PATH", "LANG", "LC_ALL", "OMP_WAIT_POLICY", "TORCH_CPP_LOG_LEVEL", "KATA_TEXTS")  # of the environment
 BEGIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from grader.sandbox.worker import main; main()"
@@ -80,7 +84,8 @@ class Cell:
             end.close()
         self._out.listen()
         self._err.listen()
-        self._told = self._control.makefile("rb")
+        self._control.settimeout(END_SECONDS)  # a warden answers at once, or is to be believed dead
+        self._told, self._last_words = self._control.makefile("rb"), {}
         self.channel, self.scratch, self.ready = Channel(ours, buffer), scratch, False
         os.close(buffer)
         self.worker = json.loads(self._told.readline() or b'{"worker": 0}')["worker"]
@@ -130,7 +135,7 @@ class Cell:
         select.select([self._control], [], [], patience)
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
-        ended = {"reason": "", "status": None, "stack": ""}
+        ended = {"reason": "", "status": None, "stack": ""} | self._last_words
         self._control.settimeout(END_SECONDS)
         with contextlib.suppress(OSError, ValueError):
             for line in self._told:
@@ -138,6 +143,11 @@ class Cell:
         try:
             self._warden.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
+            if self.worker:  # a warden that cannot keep up: what it watches ends before it does
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.worker, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._warden.wait(END_SECONDS)
             self._warden.kill()
             self._warden.wait()
         ended["stack"] = self._err.rest()
@@ -153,7 +163,9 @@ class Cell:
     def _tell(self, letter: bytes) -> float:
         try:
             self._control.sendall(letter)
-            return float(json.loads(self._told.readline())["processor"])
+            told = json.loads(self._told.readline())
+            self._last_words |= {} if "processor" in told else told  # why all is over, for end
+            return float(told["processor"])
         except (OSError, ValueError, KeyError):
             raise Lost("") from None
 
@@ -191,6 +203,7 @@ def start_warden(
         "limits": {name: (limit, limit) for name, limit in LIMITS.items()},
         "memory": walls.memory,
         "processes": PROCESSES,
+        "threads": THREADS,
         "disk": walls.disk,
         "uid": walls.uid,
         "landlock": walls.landlock,
@@ -256,6 +269,13 @@ def _texts() -> list[str]:
     return [os.environ["KATA_TEXTS"]] if "KATA_TEXTS" in os.environ else []
 
 
+def _order(seed: int) -> str:
+    """Of sets, the same for the same seed, which it does not tell."""
+    return str(int.from_bytes(hashlib.sha256(f"order {seed}".encode()).digest()[:4]))
+
+
 def _environment(scratch: Path, seed: int) -> dict[str, str]:
-    mine = {"PYTHONHASHSEED": str(seed), "HOME": str(scratch), "TMPDIR": str(scratch)}
+    # who asks for a user's name gets one, though nobody may have the worker's number
+    mine = {"USER": "student", "LOGNAME": "student", "HOME": str(scratch), "TMPDIR": str(scratch)}
+    mine["PYTHONHASHSEED"] = _order(seed)
     return {name: os.environ[name] for name in KEPT if name in os.environ} | mine

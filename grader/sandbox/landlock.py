@@ -21,6 +21,7 @@ SINCE = {
     5: 16,
 }  # how many rights over files there are, by the version that brought the last of them
 ALL_OF_TCP = 0b11  # bind and connect, since version 4
+KNOWS_RENAMES = 2  # the version since which files may move from one folder to another, where both may be written
 KNOWS_TRUNCATE = 3  # the version since which nothing outside can be emptied
 KNOWS_SIGNALS = 6  # the version since which it keeps signals and abstract sockets in
 SIGNALS_AND_SOCKETS = 0b11  # to processes outside
@@ -28,8 +29,13 @@ OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15  # the rights th
 
 
 def version() -> int:
-    """Of the kernel's Landlock; 0 where there is none."""
-    return max(0, libc.syscall(CREATE_RULESET, None, 0, ASK_FOR_VERSION))
+    """Of the kernel's Landlock; 0 where there is none, or one that lets no file be moved."""
+    found = libc.syscall(CREATE_RULESET, None, 0, ASK_FOR_VERSION)
+    return found if found >= KNOWS_RENAMES else 0
+
+
+def keeps_signals_in() -> bool:
+    return version() >= KNOWS_SIGNALS
 
 
 def restrict(readable: Iterable[Path], listable: Iterable[Path], writable: Iterable[Path]) -> None:

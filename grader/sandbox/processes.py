@@ -22,6 +22,30 @@ class Linux:
                     parents[int(entry)] = int(self._status(int(entry))[1])
         return _tree(parents)
 
+    def moving(self, pids: list[int]) -> list[int]:
+        """Those of them that are not stopped, and not at their end."""
+        found = []
+        for pid in pids:
+            with contextlib.suppress(OSError, IndexError):
+                if self._status(pid)[0] not in "TtZXx":
+                    found.append(pid)
+        return found
+
+    def threads(self, pids: list[int]) -> int:
+        total = 0
+        for pid in pids:
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                total += int(self._status(pid)[17])
+        return total
+
+    def has_group(self, group: int, pids: list[int]) -> bool:
+        """Whether one of them is in this process group."""
+        for pid in pids:
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                if int(self._status(pid)[2]) == group:
+                    return True
+        return False
+
     def held(self, pids: list[int]) -> int:
         """Bytes of memory: their own, and those of files in memory that they keep open."""
         total = 0
@@ -69,6 +93,16 @@ class Anywhere:
         rows = self._rows()
         tree = _tree({pid: row[0] for pid, row in rows.items()})
         return [*tree, *(pid for pid, row in rows.items() if row[1] == worker and pid not in tree)]
+
+    def moving(self, pids: list[int]) -> list[int]:
+        return pids  # not known
+
+    def threads(self, pids: list[int]) -> int:
+        return 0  # not known
+
+    def has_group(self, group: int, pids: list[int]) -> bool:
+        rows = self._rows()
+        return any(rows[pid][1] == group for pid in pids if pid in rows)
 
     def held(self, pids: list[int]) -> int:
         return sum(row[2] << 10 for pid, row in self._rows().items() if pid in pids)

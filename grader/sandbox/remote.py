@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from grader import boundary
-from grader.boundary import Handle, Origin, Ran, Student
+from grader.boundary import Handle, Opaque, Origin, Ran, Student
 from grader.reach import Held
 from grader.sandbox.station import Home, Station
 from grader.sandbox.walls import Walls
@@ -45,11 +45,11 @@ class RemoteStudent(Student):
 
     def exercise(self, name: str) -> "RemoteStudent":
         other = RemoteStudent(self.submission, name, self._home.walls, self._home.seed, self._home)
-        other.files, other.returned = self.files, self.returned
+        other.files, other.returned, other._changed = self.files, self.returned, self._changed
         return other
 
-    def view(self, model: nn.Module) -> nn.Module:
-        return self._home.student.view(model)
+    def view(self, argument: nn.Module | Tensor) -> nn.Module | Tensor:
+        return super().view(argument) if isinstance(argument, Tensor) else self._home.student.view(argument)
 
     def host(self, model: nn.Module) -> "RemoteHandle":
         cell = self._home.host
@@ -98,7 +98,7 @@ class RemoteStudent(Student):
         with self._home.another() as cell:
             try:
                 receive = partial(RemoteHandle, self, cell)
-                result = cell.call("function", (self._exercise, function), args, {}, receive)
+                result = cell.call("function", (self._exercise, function), args, {}, receive, self._note_change)
                 return result(*then) if then else result
             except Exception as error:
                 name = f"{type(error).__name__}: {error}"
@@ -123,6 +123,7 @@ class RemoteStudent(Student):
 
     def begin_test(self, dice: int, seconds: float) -> None:
         self.returned.clear()
+        self._changed.clear()
         self._room = boundary.KEPT_BYTES
         torch.manual_seed(dice)
         self._home.begin_test(dice, seconds)
@@ -143,7 +144,8 @@ class RemoteStudent(Student):
         station = cell or self._home.student
         try:
             with self._marks(name, args, kwargs):
-                result = station.call(kind, target, args, kwargs, partial(RemoteHandle, self, station))
+                receive = partial(RemoteHandle, self, station)
+                result = station.call(kind, target, args, kwargs, receive, self._note_change)
         except Exception as error:
             self.returned.append((name, type(error)))
             raise
@@ -204,7 +206,8 @@ class RemoteHandle(Handle):
 
     def state_dict(self) -> dict[str, Any]:
         with self._door._marks("state_dict", (), {}):
-            return unpack(self._cell.ask("state_dict", self.key))
+            state = self._cell.ask("state_dict", self.key)
+        return unpack(state, lambda value: Opaque(str(value.fields[1])) if isinstance(value, Token) else value)
 
     def held_tensors(self) -> list[Held]:
         return [Held(*fields) for fields in self._cell.ask("held_tensors", self.key)]

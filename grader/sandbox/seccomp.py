@@ -24,6 +24,8 @@ LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
 NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16  # where they are in struct seccomp_data
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 NONE = -1
+ALL = 0xFFFFFFFF  # kill's -1
+CHILD_ENDED, PARENT_DEATH_SIGNAL = 17, 1  # SIGCHLD; prctl's
 OTHER_CALLS = 0x40000000  # from here on those of the x32 interface
 SET_OWNER, SET_SIGNAL, SET_OWNER_TOO = 8, 10, 15  # fcntl's
 SEND_SIGNALS = (0x5452, 0x8901, 0x8902)  # ioctl's FIOASYNC, FIOSETOWN, SIOCSPGRP
@@ -52,10 +54,13 @@ class Rule(NamedTuple):
     instead: int = FAIL
 
 
-def rules(own: int) -> list[Rule]:
-    """own: the worker's process id; 0 is whoever asks"""
+def rules(own: int, signals: bool) -> list[Rule]:
+    """own: the worker's process id; 0 is whoever asks
+
+    signals: programs that it started may be sent some, since other walls keep them from reaching further
+    """
     return [
-        Rule(62, 129, 0, (0, own)),  # kill
+        Rule(62, 129, 0, never=(ALL,)) if signals else Rule(62, 129, 0, (0, own)),  # kill
         Rule(200, 130),  # tkill
         Rule(234, 131, 0, (own,)),  # tgkill
         Rule(129, 138, 0, (own,)),  # rt_sigqueueinfo
@@ -78,6 +83,19 @@ def rules(own: int) -> list[Rule]:
         Rule(272, 97),  # unshare
         Rule(308, 268),  # setns
         Rule(425, 425),  # io_uring_setup, which does what it is asked behind the filter's back
+        # What was stopped while others are timed is to stay so: no timer wakes it, and no parent's end.
+        Rule(222, 107),  # timer_create
+        Rule(157, 167, 0, never=(PARENT_DEATH_SIGNAL,), instead=PRETEND),  # prctl
+        # Children's processor time is their parent's once they are waited for, so nobody is spared the waiting.
+        Rule(13, 134, 1, never=(0,), instead=ALLOW),  # rt_sigaction, which only asks
+        Rule(13, 134, 0, never=(CHILD_ENDED,), instead=PRETEND),
+        # All that it starts stays in one group, and ends with one signal.
+        Rule(112, 157, instead=PRETEND),  # setsid
+        Rule(109, 154, instead=PRETEND),  # setpgid
+        # Keys of whoever grades, to files and services elsewhere.
+        Rule(248, 217),  # add_key
+        Rule(249, 218),  # request_key
+        Rule(250, 219),  # keyctl
         # Sockets lead to services of the same user, which may start programs outside. A socketpair may stay.
         Rule(41, 198),  # socket
         Rule(42, 203),  # connect
@@ -90,21 +108,28 @@ def rules(own: int) -> list[Rule]:
         Rule(64, 190),  # semget
         Rule(68, 186),  # msgget
         Rule(240, 180),  # mq_open
+        Rule(319, 279),  # memfd_create: mapped and closed, it would be charged to nobody
+        Rule(447, 447),  # memfd_secret
         # Landlock knows nothing of modes, owners, times and attributes, and early versions nothing of truncate. What
         # copies files may try to set them, and need not know that it did not.
+        # Now for a time, as touch asks, is no copy's: it may fail, and the file is opened or made instead.
+        Rule(280, 88, 2, never=(0,)),  # utimensat
         *(Rule(*numbers, instead=PRETEND) for numbers in ATTRIBUTES),
+        Rule(86, NONE),  # link: names without end for one file, which no limit counts
+        Rule(265, 37),  # linkat
         Rule(76, 45),  # truncate, by path
         # A disk would be full at once, sooner than anybody looks. Where there is no such call, C's library writes.
         Rule(285, 47, instead=UNSUPPORTED),  # fallocate
     ]
 
 
-def restrict() -> None:
+def restrict(signals: bool = False) -> None:
     """From now on, for this process and all that it starts. It has to have given up new privileges before.
 
-    raises: OSError
+    signals: as in rules
+    raises:  OSError
     """
-    program = _program(rules(os.getpid()), os.uname().machine)
+    program = _program(rules(os.getpid(), signals), os.uname().machine)
     code = ctypes.create_string_buffer(program)
     header = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
     prctl(SECCOMP, FILTER, ctypes.c_char_p(header))

@@ -20,14 +20,15 @@ from grader import boundary, loader, losses
 from grader.sandbox.cell import START_SECONDS, Cell, Lost
 from grader.sandbox.view import rebuilt
 from grader.sandbox.walls import Walls
-from grader.sandbox.wire import Frame, Token
-from grader.values import module_bytes, pack, refuse, tensors_within, unpack, write_back
+from grader.sandbox.wire import Frame, Odd, Token
+from grader.values import Packed, module_bytes, pack, refuse, tensors_within, unpack
 
 REPLACEMENTS = 1  # workers that an exercise gets after its first
 DYING_SECONDS = 5  # for a worker whose end of the line is closed
 EVER = 86_400.0  # seconds
 NOT_RUN = "not run: an earlier test did not finish"
 SLACK = 0.15  # seconds of processor time that clocks may be wrong by
+STIRRED = 0.03  # seconds that a worker may seem to take while it is stopped, in one pause and in all: three clock ticks
 SPARE_THREADS = 1.3  # times the processor time that the allowed threads could have taken
 RAISED = {  # that can be told by their kind; everything else becomes an Exception of the same name
     *(ArithmeticError, AssertionError, AttributeError, EOFError, FloatingPointError, ImportError, IndexError, KeyError),
@@ -120,27 +121,51 @@ class Station:
         self._released: list[int] = []
         self._from_the_suite: Exception | None = None
         self._wall = self._processor = 0.0  # seconds of what was timed
+        self._stirred = 0.0  # seconds that it took while it was stopped
         self._at_rest: float | None = None  # processor time that was taken when it was stopped; None: it runs
 
     def ask(self, kind: str, *body: Any) -> Any:
         """raises: what the worker raised; boundary.Lost"""
         return self._exchange(kind, body, [])
 
-    def call(self, kind: str, target: tuple, args: tuple, kwargs: dict, receive: Callable[[Any], Any]) -> Any:
-        """A call of the student's code, with all that may cross; arguments that it changed are changed here, too.
+    def call(
+        self,
+        kind: str,
+        target: tuple,
+        args: tuple,
+        kwargs: dict,
+        receive: Callable[[Any], Any],
+        changed: Callable[[torch.Tensor, torch.Tensor], None],
+    ) -> Any:
+        """A call of the student's code, with all that may cross.
 
         receive: what becomes of that which does not cross, a Token
+        changed: told of each tensor among the arguments that the student changed, and what became of it there
         """
         callables: list[Callable] = []
         packed = pack((args, kwargs), lambda value: self._token(value, callables))
         body = (*target, *packed) if kind == "function" else (*target, packed[0])
+        tensors = [tensor for _, tensor in tensors_within(packed, (args, kwargs))]
         try:
-            value, changed = self._exchange(kind, body, callables)
+            answer = self._exchange(kind, body, callables)
         except Exception as error:
-            _write_back(getattr(error, "_kata_changed", []), packed, (args, kwargs))
+            self._tell_changes(getattr(error, "_kata_changed", []), tensors, changed)
             raise
-        _write_back(changed, packed, (args, kwargs))
+        if not (isinstance(answer, tuple) and len(answer) == 2):
+            raise self._explained(Lost("the answer was none"))
+        value, changes = answer
+        self._tell_changes(changes, tensors, changed)
         return unpack(value, lambda v: receive(v) if isinstance(v, Token) else v)
+
+    def _tell_changes(self, changes: Any, tensors: list[torch.Tensor], changed: Callable) -> None:
+        """raises: boundary.Lost for changes of what is not there"""
+        try:
+            for place, now in changes:
+                if not isinstance(now, Packed) or place < 0:
+                    raise ValueError
+                changed(tensors[place], unpack(now))
+        except (TypeError, ValueError, IndexError):
+            raise self._explained(Lost("the answer was none")) from None
 
     def hosted(self, model: nn.Module) -> Token:
         return self.ask("hosted", self._key(model))
@@ -154,7 +179,10 @@ class Station:
         before = self._told(self._cell.cpu_seconds) if self._cell else 0.0
         result = call()
         self._wall += self.seconds
-        self._processor += self._told(self._cell.cpu_seconds) - before
+        took = self._told(self._cell.cpu_seconds) - before
+        if took < -STIRRED:
+            raise AssertionError(f"what is timed gave {-took:.1f} s of processor time back, which nobody can")
+        self._processor += took
         allowed = SPARE_THREADS * self._home.threads * self._wall
         if self._processor > allowed + SLACK:
             took = f"{self._processor:.1f} s of processor time in {self._wall:.1f} s"
@@ -194,7 +222,9 @@ class Station:
             return ""
         took, self._at_rest = self._told(self._cell.cpu_seconds) - self._at_rest, None
         self._cell.resume()
-        return f"while others were timed, it took {took:.1f} s of processor time" if took > SLACK else ""
+        self._stirred += abs(took)  # none can be given back, either
+        allowed = SLACK if self._home.walls and self._home.walls.portable else STIRRED
+        return f"while others were timed, it took {self._stirred:.2g} s of processor time" * (self._stirred > allowed)
 
     def _told(self, ask: Callable[[], float]) -> float:
         """What the warden says. raises: boundary.Lost"""
@@ -211,7 +241,7 @@ class Station:
     # ---- one question ------------------------------------------------------------------------------------------------
 
     def _exchange(self, kind: str, body: tuple, callables: Sequence[Callable]) -> Any:
-        cell = self._living()
+        cell, self._from_the_suite = self._living(), None
         if self._released:
             released, self._released = self._released, []
             self._one(cell, "release", (released,), [])
@@ -233,7 +263,11 @@ class Station:
             ):
                 raise loader.Problem(kind, message, Path(file) if file else None, line)
             case Frame("raised", dict(report)):
-                raise self._raised(report)
+                try:
+                    error = self._raised(report)
+                except (LookupError, TypeError, ValueError):  # a report of another make
+                    raise self._explained(Lost("the answer was none")) from None
+                raise error
         raise self._explained(Lost("the answer was none"))
 
     def _living(self) -> Cell:
@@ -247,7 +281,11 @@ class Station:
 
     def _answer(self, callables: Sequence[Callable], body: Any) -> tuple[str, Any]:
         """What a callable of the suite says to a student's code that calls it."""
+        if not (isinstance(body, tuple) and len(body) == 2 and type(body[0]) is int and isinstance(body[1], tuple)):
+            raise Odd("a question to the suite of another make")
         key, args = body
+        if not 0 <= key < len(callables):
+            raise Odd("a question to nobody")
         try:
             return "value", pack(callables[key](*unpack(args)), refuse)
         except Exception as error:
@@ -263,7 +301,7 @@ class Station:
             error: BaseException = SystemExit(report["code"])
         else:
             known = [getattr(builtins, kind) for kind in report["kinds"] if getattr(builtins, kind, None) in RAISED]
-            error = type(name, (known[0] if known else Exception,), {"__str__": lambda self: message})()
+            error = _made_of(known, name, message)
         for note in report["notes"]:
             error.add_note(str(note))
         error._kata_changed = report["changed"]
@@ -317,13 +355,15 @@ class Station:
         return self._sent[id(model)][0]
 
 
+def _made_of(known: list[type], name: str, message: str) -> Exception:
+    """An exception that is all that the worker's was, as far as builtin kinds go: some are of two at once."""
+    body = {"__str__": lambda self: message}
+    bases = [k for k in dict.fromkeys(known) if not any(other is not k and issubclass(other, k) for other in known)]
+    try:
+        return type(name, tuple(bases) or (Exception,), body)()
+    except TypeError:  # kinds that cannot be one
+        return type(name, (known[0],), body)()
+
+
 def _is_place(file: Any, line: Any) -> bool:
     return isinstance(file, str | None) and isinstance(line, int | None)
-
-
-def _write_back(changed: Any, packed: Any, ours: Any) -> None:
-    """Tensor arguments that the student changed are what the student made of them."""
-    if changed:
-        tensors = [tensor for _, tensor in tensors_within(packed, ours)]
-        for place, new in changed:
-            write_back(new, tensors[place])

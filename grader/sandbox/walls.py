@@ -31,7 +31,7 @@ class Walls:
     @property
     def apart(self) -> bool:
         """Whether what runs behind one such wall can do nothing to the processes behind another."""
-        return self.uid is not None or self.seccomp or (self.landlock and landlock.version() >= landlock.KNOWS_SIGNALS)
+        return self.uid is not None or self.seccomp or (self.landlock and landlock.keeps_signals_in())
 
     def of_its_own(self, number: int) -> "Walls":
         """For one of many submissions: no two have the same user, where they have any."""

@@ -29,7 +29,8 @@ LOOK, LOOK_ANYWHERE = 0.1, 0.5  # seconds between two looks at the worker's memo
 LEFT_FREE = 256 << 20  # bytes of the machine's memory
 FILES = 50_000  # in the scratch folder
 FAIR = 1 << 30  # bytes that a worker may hold even where the machine has little left
-PASSES = 50  # over the processes, until a signal has reached all of them
+PASSES = 50  # over the processes, until all of them are stopped
+AT_ONCE = 200  # processes that have ended, taken note of before anything else is done
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
 
@@ -66,6 +67,7 @@ def _tell(control: socket.socket, **what) -> None:
 def _become_the_worker(spec: dict) -> None:
     try:
         os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for fd in [int(entry) for entry in os.listdir("/dev/fd")]:
             with contextlib.suppress(OSError):  # that of the listing itself
                 os.set_inheritable(fd, fd in spec["keep"])
@@ -103,7 +105,8 @@ def _wall_in(spec: dict) -> None:
         paths = {kind: [Path(p) for p in spec[kind]] for kind in ("readable", "listable", "writable")}
         landlock.restrict(**paths)
     if spec["seccomp"]:
-        seccomp.restrict()
+        # Landlock keeps signals in since its version 6, and a user of its own always: programs of its own it may end.
+        seccomp.restrict(signals=spec["uid"] is not None or (spec["landlock"] and landlock.keeps_signals_in()))
 
 
 def _unshare_network() -> None:
@@ -165,10 +168,12 @@ def _watch(control: socket.socket, worker: int, spec: dict, kind: Kind) -> tuple
             said = control.recv(1)
             if not said:
                 return "asked to", None
-            if said in (b"s", b"c"):
-                _all(signal.SIGSTOP if said == b"s" else signal.SIGCONT, worker, kind)
+            if said == b"s":
+                _stop(worker, kind)
+            elif said == b"c":
+                _signal(kind.below(worker), signal.SIGCONT)
             _tell(control, processor=kind.seconds(kind.below(worker)))
-        while True:
+        for _ in range(AT_ONCE):
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -182,6 +187,8 @@ def _watch(control: socket.socket, worker: int, spec: dict, kind: Kind) -> tuple
             below = kind.below(worker)
             if len(below) > spec["processes"]:
                 return f"more than {spec['processes']} processes", None
+            if kind.threads(below) > spec["threads"]:
+                return f"more than {spec['threads']} threads", None
             held = kind.held(below)
             if held > spec["memory"] or (held > FAIR and kind.available() < LEFT_FREE):
                 return f"more than {spec['memory'] >> 20:,} MB of memory", None
@@ -189,15 +196,16 @@ def _watch(control: socket.socket, worker: int, spec: dict, kind: Kind) -> tuple
                 return f"more than {spec['disk'] >> 20:,} MB or {FILES:,} files of disk", None
 
 
-def _all(number: int, worker: int, kind: Kind) -> None:
-    """A signal to everything, also to what is born meanwhile."""
-    reached: set[int] = set()
-    for _ in range(PASSES):
-        fresh = set(kind.below(worker)) - reached
-        if not fresh:
+def _stop(worker: int, kind: Kind) -> None:
+    """Stops everything, also what is born meanwhile, and what another one sets going again before it stops itself."""
+    for k in range(PASSES):
+        moving = kind.moving(kind.below(worker))
+        if not moving:
             return
-        _signal(fresh, number)
-        reached |= fresh
+        _signal(moving, signal.SIGSTOP)
+        time.sleep(0.001 * (k > 0))
+        if isinstance(kind, processes.Anywhere) and k:
+            return  # it cannot be seen who stands still
 
 
 def _signal(pids: Iterable[int], number: int) -> None:
@@ -209,13 +217,18 @@ def _signal(pids: Iterable[int], number: int) -> None:
 def _sweep(worker: int, kind: Kind) -> None:
     """Ends all that is left, also what is born meanwhile."""
     while True:
-        _signal(kind.below(worker), signal.SIGKILL)
+        below = kind.below(worker)
+        if kind.has_group(worker, below):  # all at once, before another can be born
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(worker, signal.SIGKILL)
+        _signal(below, signal.SIGKILL)
         try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            for _ in range(AT_ONCE):
+                if not os.waitpid(-1, os.WNOHANG)[0]:
+                    time.sleep(0.01)
+                    break
         except ChildProcessError:
             return
-        time.sleep(0.01)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ from grader.values import Packed, Quantized
 from llm.model import GPTConfig
 
 ROOM = 256 << 20  # bytes of the shared buffer: a GPT in float32 four times over
-LONGEST = 4 << 20  # bytes of a frame's JSON
-MOST_BUFFERS = 10_000  # of one frame: a state dict has some hundred tensors
+LONGEST = 8 << 20  # bytes of a frame's JSON
+MOST_BUFFERS = 50_000  # of one frame: a state dict has some hundred tensors, or one a row of every weight
 DEEPEST = 20  # levels of lists within lists
 FARTHEST = 1 << 40  # numbers from one to the next along a dimension
 DIMENSIONS = 8
@@ -45,6 +45,7 @@ DTYPES = {
     )
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+QUANTIZED = {"qint8": torch.int8, "quint8": torch.uint8, "qint32": torch.int32}  # and what their codes are made of
 
 
 class Odd(Exception):
@@ -98,6 +99,8 @@ class Channel:
         data = text.encode()
         if len(data) > LONGEST:
             raise Refused(f"{len(data):,} bytes of plain values are too many to cross: return tensors")
+        if len(buffers) > MOST_BUFFERS:
+            raise Refused(f"{len(buffers):,} tensors at once are too many to cross: make fewer, larger ones of them")
         place = 0
         for buffer in buffers:
             if place + len(buffer) > ROOM:
@@ -250,7 +253,7 @@ def _name(dtype: torch.dtype) -> str:
     return NAMES[dtype]
 
 
-def _decode(value: Any, buffers: list[Tensor], depth: int) -> Any:
+def _decode(value: Any, buffers: list[Tensor | None], depth: int) -> Any:
     if depth > DEEPEST:
         raise Odd("lists within lists without end")
     if value is None or isinstance(value, bool | int | str):
@@ -264,7 +267,7 @@ def _decode(value: Any, buffers: list[Tensor], depth: int) -> Any:
     return decode(content, buffers, lambda v: _decode(v, buffers, depth + 1))
 
 
-def _tensor(content: Any, buffers: list[Tensor], _: Callable) -> Packed:
+def _tensor(content: Any, buffers: list[Tensor | None], _: Callable) -> Packed:
     name, shape, stride, index = content
     dtype = DTYPES[name]
     if not all(type(n) is int and n >= 0 for n in (*shape, *stride, index)) or len(shape) != len(stride):
@@ -274,18 +277,28 @@ def _tensor(content: Any, buffers: list[Tensor], _: Callable) -> Packed:
     if len(shape) > DIMENSIONS or large:
         raise Odd("a tensor that is too large to be true")
     extent = 0 if numbers == 0 else 1 + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
-    if extent * dtype.itemsize != len(buffers[index]):
+    if name in QUANTIZED:
+        raise Odd("a quantized tensor without its scales")
+    data = _taken(buffers, index)
+    if extent * dtype.itemsize != len(data):
         raise Odd("a tensor whose bytes are not those of its shape")
-    return Packed(dtype, tuple(shape), tuple(stride), buffers[index])
+    return Packed(dtype, tuple(shape), tuple(stride), data)
 
 
-def _quantized(content: Any, buffers: list[Tensor], inside: Callable) -> Quantized:
+def _taken(buffers: list[Tensor | None], index: int) -> Tensor:
+    """A buffer, once: named again and again it would take a multiple of the memory that came."""
+    data, buffers[index] = buffers[index], None
+    if data is None:
+        raise Odd("a buffer for two values")
+    return data
+
+
+def _quantized(content: Any, buffers: list[Tensor | None], inside: Callable) -> Quantized:
     *parts, axis, name = content
     codes, scales, zeros = map(inside, parts)
     if not all(isinstance(part, Packed) for part in (codes, scales, zeros)):
         raise Odd("a quantized tensor made of something else")
-    made_of = {"qint8": torch.int8, "quint8": torch.uint8, "qint32": torch.int32}
-    if made_of.get(name) != codes.dtype or zeros.dtype != torch.int64 or not scales.dtype.is_floating_point:
+    if QUANTIZED.get(name) != codes.dtype or zeros.dtype != torch.int64 or not scales.dtype.is_floating_point:
         raise Odd("a quantized tensor with parts of another type")
     if axis is not None and not (type(axis) is int and 0 <= axis < len(codes.shape)):
         raise Odd("a quantized tensor without an axis")
@@ -295,29 +308,29 @@ def _quantized(content: Any, buffers: list[Tensor], inside: Callable) -> Quantiz
     return Quantized(codes, scales, zeros, axis, DTYPES[name])
 
 
-def _dict(content: Any, _: list[Tensor], inside: Callable) -> dict:
+def _dict(content: Any, _: list[Tensor | None], inside: Callable) -> dict:
     pairs = [(inside(key), inside(value)) for key, value in content]
     if not all(key is None or isinstance(key, bool | int | str | float) for key, _ in pairs):
         raise Odd("a dictionary with keys of no known kind")
     return dict(pairs)
 
 
-def _config(content: Any, _: list[Tensor], inside: Callable) -> GPTConfig:
+def _config(content: Any, _: list[Tensor | None], inside: Callable) -> GPTConfig:
     if content.keys() != {field.name for field in fields(GPTConfig)}:
         raise Odd("a configuration of another make")
     return GPTConfig(**{name: inside(value) for name, value in content.items()})
 
 
-def _token(content: Any, _: list[Tensor], inside: Callable) -> Token:
+def _token(content: Any, _: list[Tensor | None], inside: Callable) -> Token:
     kind, *rest = content
     if not isinstance(kind, str):
         raise Odd("a token of no known kind")
     return Token(kind, tuple(map(inside, rest)))
 
 
-_DECODERS: dict[str, Callable[[Any, list[Tensor], Callable], Any]] = {
+_DECODERS: dict[str, Callable[[Any, list[Tensor | None], Callable], Any]] = {
     "float": lambda content, _, inside: float.fromhex(content),
-    "bytes": lambda content, buffers, inside: buffers[_index(content)].numpy().tobytes(),
+    "bytes": lambda content, buffers, inside: _taken(buffers, _index(content)).numpy().tobytes(),
     "dtype": lambda content, _, inside: DTYPES[content],
     "config": _config,
     "tensor": _tensor,

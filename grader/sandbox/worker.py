@@ -4,6 +4,7 @@ Everything here is at the student's mercy, who may patch any of it. So nothing h
 believes the values for what they are, and no more.
 """
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -24,6 +25,11 @@ from grader.values import Packed, change, module_of, pack, refuse, tensors_withi
 
 NOTES = 3  # of an exception that travel
 LONGEST = 2_000  # characters of an exception's message
+DENIED = ("Permission denied", "Operation not permitted", "Invalid cross-device link")
+WALLS = (
+    "Graded code runs behind walls: write into the working folder, or where tempfile puts files; do without sockets, "
+    "shared memory and multiprocessing's locks."
+)
 
 
 class _FromTheSuite(Exception):
@@ -58,6 +64,9 @@ class Worker:
             return "raised", self._described(error)
 
     def _answer(self, kind: str, body: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):  # what a student prints to find a mistake belongs to this call
+            with contextlib.suppress(Exception):
+                stream.flush()
         try:
             self.channel.send(kind, body)
         except Refused as error:
@@ -183,11 +192,17 @@ class Worker:
             "kinds": kinds,
             "message": _text(error),
             "code": error.code if isinstance(error, SystemExit) and isinstance(error.code, int | None) else 1,
-            "notes": [str(note)[:LONGEST] for note in getattr(error, "__notes__", [])[:NOTES]],
+            "notes": [*_walls(error), *(str(note)[:LONGEST] for note in getattr(error, "__notes__", [])[:NOTES])],
             "frames": frames[-50:],
             "changed": getattr(error, "_kata_changed", []),
             "from the suite": isinstance(error, _FromTheSuite),
         }
+
+
+def _walls(error: BaseException) -> list[str]:
+    """Why something may not be had that can be had elsewhere."""
+    denied = isinstance(error, PermissionError) or any(words in _text(error) for words in DENIED)
+    return [WALLS] if denied else []
 
 
 def _text(error: BaseException) -> str:

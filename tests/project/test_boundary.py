@@ -73,7 +73,8 @@ def test_changed_arguments_and_modules_show(student_of):
     )
     w, model = torch.ones(2, 3), nn.Linear(2, 2)
     face.double(w)
-    assert torch.equal(w, torch.full((2, 3), 2.0))
+    assert torch.equal(face.view(w), torch.full((2, 3), 2.0))
+    assert torch.equal(w, torch.ones(2, 3))  # what the suite compares with is out of reach
     face.freeze(model)
     assert model.training and model.weight.any(), "the suite's own model is out of reach"
     assert not face.view(model).training and not face.view(model).weight.any()

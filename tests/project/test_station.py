@@ -2,7 +2,7 @@
 
 import pytest
 
-from grader.sandbox.station import SLACK, Home, Station
+from grader.sandbox.station import SLACK, STIRRED, Home, Station
 
 
 class Worker:
@@ -45,7 +45,7 @@ def home(tmp_path):
 
 
 def test_whoever_stands_still_is_believed(home):
-    student, host = Worker(10.0, 10.0 + SLACK / 2), Worker()
+    student, host = Worker(10.0, 10.0 + STIRRED / 2), Worker()
     both = home(student, host)
     both.only(both.host)
     assert not student.runs and host.runs

@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from grader import scratch
-from grader.sandbox import processes, seccomp, walls
+from grader.boundary import Lost
+from grader.sandbox import landlock, processes, seccomp, walls
 from grader.sandbox.remote import RemoteStudent
+from grader.sandbox.station import STIRRED
 from grader.sandbox.warden import _Disk
 from tests.project import graded
 
@@ -48,6 +51,10 @@ FORBIDDEN = {
     "services by another way": "socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b'x', '/nowhere/socket')",
     "memory that stays": "call(29 if x86 else 194, 0, 0, 0)",
     "files, by their path": "os.truncate('/nowhere/file', 0)",
+    "timers that wake": "call(222 if x86 else 107, 0, 0, ctypes.byref(ctypes.c_int()))",
+    "keys": "call(250 if x86 else 219, 0, -3, 1)",
+    "memory without a name": "os.memfd_create('x')",
+    "names without end": "os.link('/nowhere/one', '/nowhere/other')",
     "namespaces": "call(272 if x86 else 97, 0x10000000)",
 }
 ALLOWED = {
@@ -93,19 +100,121 @@ def test_a_process_may_do_as_it_likes_with_itself(what):
 
 
 @needs_seccomp
-@needs_seccomp
 def test_modes_and_times_stay_as_they_are_and_nobody_is_the_wiser(tmp_path):
     file = tmp_path / "file"
     file.write_text("x")
     file.chmod(0o640)
     os.utime(file, (5, 5))
-    code = f"import shutil; os.chmod({str(file)!r}, 0); os.utime({str(file)!r}); os.chown({str(file)!r}, 1, 1)\n"
-    code += f"shutil.copy2({str(file)!r}, {str(tmp_path / 'copy')!r})"
+    code = f"import shutil\nfile = {str(file)!r}\nos.chmod(file, 0)\nos.utime(file, (9, 9))\nos.chown(file, 1, 1)\n"
+    code += f"shutil.copy2(file, {str(tmp_path / 'copy')!r})"
     done = within(code)
     assert done.returncode == 0, done.stderr
     status = file.stat()
     assert (status.st_mode & 0o777, status.st_mtime, status.st_uid) == (0o640, 5, os.geteuid())
     assert (tmp_path / "copy").read_text() == "x"
+
+
+@needs_seccomp
+def test_touch_makes_a_file(tmp_path):
+    done = within(f"import pathlib\nfor _ in range(2):\n    pathlib.Path({str(tmp_path / 'new')!r}).touch()")
+    assert done.returncode == 0 and (tmp_path / "new").exists(), done.stderr
+
+
+@needs_seccomp
+def test_nobody_hides_the_time_that_its_children_took():
+    code = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nbefore = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+    code += "subprocess.run([sys.executable, '-c', 'sum(range(10_000_000))'])\n"
+    code += "assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > before.ru_utime + 0.05"
+    done = within(code)
+    assert done.returncode == 0, done.stderr
+    without = subprocess.run([sys.executable, "-c", BEGIN.replace("seccomp.restrict()", "") + code], timeout=30)
+    assert without.returncode == 1
+
+
+@needs_seccomp
+def test_nobody_leaves_the_group():
+    code = "group = os.getpgid(0)\nchild = 'import os; os.setsid(); print(os.getpgid(0))'\n"
+    code += "said = subprocess.run([sys.executable, '-c', child], capture_output=True, text=True).stdout\n"
+    code += "assert int(said) == group, said"
+    done = within(code)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_seccomp
+def test_programs_of_its_own_may_be_ended_where_other_walls_keep_signals_in():
+    code = "own = subprocess.Popen(['sleep', '9'])\nown.terminate()\nassert own.wait(5) == -15\n"
+    code += "try:\n    os.kill(-1, 0)\nexcept PermissionError:\n    sys.exit(42)"
+    begin = BEGIN.replace("seccomp.restrict()", "seccomp.restrict(signals=True)")
+    assert subprocess.run([sys.executable, "-c", begin + code], timeout=30).returncode == 42
+    assert within(code).returncode == 1
+
+
+@needs_seccomp
+@pytest.mark.timeout(60)
+def test_a_worker_ends_what_it_started_and_hears_why_it_may_not_have_more(tmp_path):
+    (tmp_path / "ex01_x.py").write_text(
+        "import subprocess\n"
+        "def ends():\n    p = subprocess.Popen(['sleep', '30'])\n    p.terminate()\n    return p.wait(5)\n"
+        "def outside():\n    open('/usr/x', 'w')\n"
+        "class Bad(ArithmeticError, ValueError): pass\n"
+        "def both():\n    raise Bad('two kinds at once')\n"
+        "def says():\n    print('here I am')\n    raise Bad\n"
+    )
+    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
+    try:
+        with pytest.raises(PermissionError) as denied:
+            student.outside()
+        assert "behind walls" in "".join(denied.value.__notes__)
+        with pytest.raises(ArithmeticError) as both:
+            student.both()
+        assert isinstance(both.value, ValueError)
+        if walls.best().uid is not None or landlock.keeps_signals_in():
+            assert student.ends() == -15
+    finally:
+        student.close()
+
+
+@needs_seccomp
+@pytest.mark.timeout(60)
+def test_threads_are_counted_and_prints_come_at_once(tmp_path, capsys):
+    (tmp_path / "ex01_x.py").write_text(
+        "import threading, time\n"
+        "def says():\n    print('here I am')\n"
+        "def many():\n    for _ in range(400):\n        threading.Thread(target=time.sleep, args=(20,)).start()\n"
+        "    time.sleep(20)\n"
+    )
+    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
+    try:
+        student.says()
+        assert "here I am" in capsys.readouterr().out
+        with pytest.raises(Lost, match="more than 256 threads"):
+            student.many()
+    finally:
+        student.close()
+
+
+@needs_seccomp
+@pytest.mark.timeout(60)
+def test_what_is_stopped_stands_still(tmp_path):
+    """Also where a program that is not stopped yet sets others going again."""
+    (tmp_path / "ex01_x.py").write_text(
+        "import os, signal, subprocess, sys\n"
+        "BURN = 'import os, signal\\nwhile True: os.kill(0, signal.SIGCONT)'\n"
+        "def start():\n    for _ in range(3): subprocess.Popen([sys.executable, '-c', BURN])\n"
+    )
+    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
+    try:
+        student.start()
+        time.sleep(0.5)
+        cell = student._home.student._cell
+        before = cell.pause()
+        time.sleep(1)
+        assert cell.cpu_seconds() - before < STIRRED
+        cell.resume()
+        time.sleep(0.5)
+        assert cell.cpu_seconds() - before > 0.1
+    finally:
+        student.close()
 
 
 @needs_seccomp

@@ -13,6 +13,7 @@ import torch
 from grader.sandbox.wire import (
     DEEPEST,
     LONGEST,
+    MOST_BUFFERS,
     ROOM,
     Channel,
     Closed,
@@ -116,7 +117,14 @@ ODD = {
     "a-list": [1, 2, 3],
     "text": "verdict: passed",
     "an-extra-claim": tensor_frame(verdict="passed"),
-    "twenty-thousand-buffers": {"kind": "value", "body": None, "sizes": [0] * 20_000},
+    "too-many-buffers": {"kind": "value", "body": None, "sizes": [0] * (MOST_BUFFERS + 1)},
+    "one-buffer-for-two": {
+        "kind": "value",
+        "body": {"list": [{"tensor": ["float32", [2], [1], 0]}, {"tensor": ["float32", [2], [1], 0]}]},
+        "sizes": [8],
+    },
+    "one-buffer-for-two-texts": {"kind": "value", "body": {"list": [{"bytes": 0}, {"bytes": 0}]}, "sizes": [8]},
+    "quantized-without-scales": tensor_frame("qint8", size=2),
     "no-body": {"kind": "value", "sizes": []},
     "a-kind-that-is-none": {"kind": 1, "body": None, "sizes": []},
     "not-a-number": b'{"kind": "value", "body": NaN, "sizes": []}',
