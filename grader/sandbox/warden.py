@@ -37,6 +37,9 @@ NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 def main(spec: dict) -> None:
     control = socket.socket(fileno=spec["control"])
     control.setblocking(False)
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # where it is ignored, nobody hears how a process ended, or what it took
     if not spec["portable"]:
         linux.prctl(linux.SUBREAPER, 1)
         linux.prctl(linux.DUMPABLE, 0)
@@ -67,7 +70,6 @@ def _tell(control: socket.socket, **what) -> None:
 def _become_the_worker(spec: dict) -> None:
     try:
         os.setsid()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for fd in [int(entry) for entry in os.listdir("/dev/fd")]:
             with contextlib.suppress(OSError):  # that of the listing itself
                 os.set_inheritable(fd, fd in spec["keep"])

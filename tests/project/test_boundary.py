@@ -75,6 +75,8 @@ def test_changed_arguments_and_modules_show(student_of):
     face.double(w)
     assert torch.equal(face.view(w), torch.full((2, 3), 2.0))
     assert torch.equal(w, torch.ones(2, 3))  # what the suite compares with is out of reach
+    face.begin_test(1, 9.0)
+    assert face.view(w) is w
     face.freeze(model)
     assert model.training and model.weight.any(), "the suite's own model is out of reach"
     assert not face.view(model).training and not face.view(model).weight.any()

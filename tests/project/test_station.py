@@ -70,3 +70,19 @@ def test_more_threads_than_are_allowed_show_however_short_it_was(home):
     both.threads, both.student.seconds = 1, 0.05
     with pytest.raises(AssertionError, match="more than 1 threads can"):
         both.student.timed(lambda: "result")
+
+
+def test_a_little_in_every_pause_is_too_much_in_the_end(home):
+    readings = [10.0, 10.02, 20.0, 20.02]
+    both = home(Worker(*readings), Worker())
+    both.only(both.host)
+    both.go_on()
+    both.only(both.host)
+    with pytest.raises(AssertionError, match="while others were timed, it took 0.04 s"):
+        both.go_on()
+
+
+def test_processor_time_is_not_given_back(home):
+    both = home(Worker(10.0, 6.0))
+    with pytest.raises(AssertionError, match="gave 4.0 s of processor time back"):
+        both.student.timed(lambda: None)

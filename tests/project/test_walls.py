@@ -10,7 +10,7 @@ import pytest
 
 from grader import scratch
 from grader.boundary import Lost
-from grader.sandbox import landlock, processes, seccomp, walls
+from grader.sandbox import landlock, processes, seccomp, walls, warden
 from grader.sandbox.remote import RemoteStudent
 from grader.sandbox.station import STIRRED
 from grader.sandbox.warden import _Disk
@@ -369,3 +369,27 @@ def test_a_folder_too_deep_to_look_into_is_full(tmp_path, monkeypatch):
     os.chdir(tmp_path)
     assert _lost_much(tmp_path).is_full(lambda: 0)
     scratch.discard(tmp_path / ("x" * 250))
+
+
+def test_who_goes_on_is_stopped_again(monkeypatch):
+    """By another one that was not stopped yet, for instance."""
+    sent, seen = [], iter([[7, 8], [7], []])
+    kind = processes.Linux()
+    monkeypatch.setattr(kind, "below", lambda worker: [7, 8])
+    monkeypatch.setattr(kind, "moving", lambda pids: next(seen))
+    monkeypatch.setattr(warden, "_signal", lambda pids, number: sent.append((list(pids), number)))
+    warden._stop(7, kind)
+    assert sent == [([7, 8], signal.SIGSTOP), ([7], signal.SIGSTOP)]
+
+
+@pytest.mark.timeout(60)
+def test_a_workers_end_is_heard_of_where_nobody_cares_for_children(tmp_path):
+    (tmp_path / "ex01_x.py").write_text("import os\ndef end():\n    os._exit(3)\n")
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
+        with pytest.raises(Lost, match="exit code 3"):
+            student.end()
+        student.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
