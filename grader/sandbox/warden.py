@@ -37,9 +37,7 @@ NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 def main(spec: dict) -> None:
     control = socket.socket(fileno=spec["control"])
     control.setblocking(False)
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # where it is ignored, nobody hears how a process ended, or what it took
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody hears how a process ended
     if not spec["portable"]:
         linux.prctl(linux.SUBREAPER, 1)
         linux.prctl(linux.DUMPABLE, 0)
