@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from grader.boundary import Handle, Student, origin
+from grader.boundary import Handle, Opaque, Student, origin
 from grader.files import Files
 from llm.model import GPT
 from tests.messages import check_value_errors
@@ -80,6 +80,21 @@ def test_changed_arguments_and_modules_show(student_of):
     face.freeze(model)
     assert model.training and model.weight.any(), "the suite's own model is out of reach"
     assert not face.view(model).training and not face.view(model).weight.any()
+
+
+def test_what_is_no_value_in_a_state_dict_is_named_and_no_more(student_of):
+    face = student_of(
+        """
+        import torch
+        from torch import nn
+        class Notes: pass
+        class Layer(nn.Linear):
+            def get_extra_state(self): return Notes()
+        def layer(): return Layer(2, 2)
+        """
+    )
+    state = face.layer().state_dict()
+    assert state["_extra_state"] == Opaque("Notes") and state["weight"].shape == (2, 2)
 
 
 def test_strides_and_shared_memory_survive_the_crossing(student_of):

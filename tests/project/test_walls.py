@@ -393,3 +393,25 @@ def test_a_workers_end_is_heard_of_where_nobody_cares_for_children(tmp_path):
         student.close()
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+@needs_seccomp
+@pytest.mark.timeout(60)
+def test_why_all_is_over_is_known_whoever_hears_it_first(tmp_path):
+    (tmp_path / "ex01_x.py").write_text(
+        "import subprocess\ndef start():\n    for _ in range(20): subprocess.Popen(['sleep', '20'])\n"
+    )
+    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
+    station = student._home.student
+    with pytest.raises(Lost, match="more than 16 processes"):
+        student.start()
+        time.sleep(1)
+        station.pause()
+        station.pause()
+    student.close()
+
+
+def test_a_landlock_that_lets_no_file_be_moved_is_none(monkeypatch):
+    for found, version in ((-1, 0), (1, 0), (2, 2), (7, 7)):
+        monkeypatch.setattr(landlock.libc, "syscall", lambda *_, found=found: found)
+        assert landlock.version() == version
