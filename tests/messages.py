@@ -48,10 +48,11 @@ def check_number(value: Any, called: str) -> float:
     return float(value)
 
 
-def check_value_errors(calls: dict[str, Callable]) -> None:
+def check_value_errors(calls: dict[str, Callable], good: dict[str, Callable]) -> None:
     """The contract's ValueError in each call; a stub's NotImplementedError and a crash pass through as themselves.
 
     calls: by what is called and why it is bad, "quantize(w, 0.1), w is empty" for instance
+    good:  such calls with nothing wrong about them, which have to come back: to refuse everything is no check
     """
     accepted = {}
     for called, call in calls.items():
@@ -69,6 +70,12 @@ def check_value_errors(calls: dict[str, Callable]) -> None:
         also = "".join(f"\nalso      {other}" for other, _ in others[:ALSO])
         more = f"\nalso      {len(others) - ALSO} more" if len(others) > ALSO else ""
         raise AssertionError(explain(called, f"{got}, and no error", "a ValueError") + also + more)
+    for called, call in good.items():
+        try:
+            call()
+        except ValueError:
+            think = "Which inputs get as far as your `raise`, and what is wrong with this one?"
+            raise AssertionError(explain(called, "a ValueError", "a result: this is good input", think)) from None
 
 
 def check_unchanged(before: Tensor, after: Tensor, called: str) -> None:

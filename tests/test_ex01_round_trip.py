@@ -65,6 +65,7 @@ def test_every_weight_gets_the_nearest_code(student, weights, for_all, bits):
 @pytest.mark.points(1)
 def test_ties_go_to_the_even_code(student, rng):
     halves = torch.arange(-100.5, 101.0, 1.0)  # not up to the last code: the scale of these very numbers is another
+    halves = torch.cat([halves, torch.randint(-101, 101, (20,), generator=rng) + 0.5])
     for exponent in (-7, 0, 3):  # powers of two divide exactly, so these really are ties
         step = 2.0**exponent
         for scale in (step, torch.tensor(step)):
@@ -86,6 +87,7 @@ def test_ties_go_to_the_even_code(student, rng):
 def test_codes_stay_on_the_grid(student, rng, bits):
     last = oracle.qmax(bits)
     beyond = torch.tensor([128.0, 127.6, -128.0, 300.0, -300.0, last, -last, last + 0.6, -last - 0.6, 0.0, 1e6, -1e6])
+    beyond = torch.cat([beyond, torch.randint(-300, 301, (20,), generator=rng)])  # whole: this is not about rounding
     called = f"quantize(w, 1.0, bits={bits}), w reaches beyond the grid"
     got = check_tensor(student.quantize(beyond, 1.0, bits=bits), called, beyond.shape, torch.int8)
     check_unchanged(beyond, student.view(beyond), called)
@@ -98,7 +100,7 @@ def test_codes_stay_on_the_grid(student, rng, bits):
 
 @pytest.mark.points(1)
 def test_codes_times_scale_is_the_way_back(student, rng):
-    codes = torch.arange(-127, 128, dtype=torch.int8).view(5, 51)
+    codes = (torch.randperm(255, generator=rng) - 127).to(torch.int8).view(5, 51)
     for scale in (0.0123, torch.tensor(3.7), torch.tensor(1e-32), 2):
         called = f"dequantize(q, {scale}), q has all codes from -127 to 127"
         got = check_tensor(student.dequantize(codes, scale), called, codes.shape, torch.float32)
@@ -134,7 +136,8 @@ def test_the_error_is_that_of_rounding(student, rng, measured, bits):
     # N4: on evenly spread weights rounding errs by s / sqrt(12) on average, whatever the width of the grid
     w = torch.rand(128, 128, generator=rng) * 2 - 1
     called = f"round_trip(w, bits={bits}), w uniform in [-1, 1]"
-    error = check_tensor(student.round_trip(w.clone(), bits), called, w.shape, torch.float32).double() - w.double()
+    rebuilt = check_tensor(student.round_trip(w.clone(), bits), called, w.shape, torch.float32)
+    error = rebuilt.double() - w.double()
     got, step = error.square().mean().sqrt().item(), oracle.scale(w, bits)
     measured[f"relative rms error at {bits} bits"] = got / w.double().square().mean().sqrt().item()
     expected = f"{step / math.sqrt(12):.4g} within 8 %: s / sqrt(12), the spread of numbers between -s/2 and s/2"
@@ -148,6 +151,7 @@ def test_the_error_is_that_of_rounding(student, rng, measured, bits):
         "0: the errors of rounding cancel",
         "Which way do your codes lean?",
     )
+    oracle.check_on_grid(rebuilt, step, bits, called)  # noise of that size is no rounding
 
 
 @pytest.mark.points(1)
@@ -230,4 +234,9 @@ def test_what_cannot_be_quantized_is_a_value_error(student, weights):
         calls[f"symmetric_scale(w, bits), {why}"] = partial(student.symmetric_scale, w, bits)
         calls[f"quantize(w, 0.1, bits), {why}"] = partial(student.quantize, w, 0.1, bits)
         calls[f"round_trip(w, bits), {why}"] = partial(student.round_trip, w, bits)
-    check_value_errors(calls)
+    good, what = {}, f"w {describe(weights)}"
+    for bits in (8, 2):
+        good[f"symmetric_scale(w, bits={bits}), {what}"] = partial(student.symmetric_scale, weights, bits)
+        good[f"quantize(w, 0.1, bits={bits}), {what}"] = partial(student.quantize, weights, 0.1, bits)
+        good[f"round_trip(w, bits={bits}), {what}"] = partial(student.round_trip, weights, bits)
+    check_value_errors(calls, good)

@@ -188,7 +188,12 @@ def test_zero_rows_bad_input_and_your_copy_of_w(student, weights, rng):
     ):
         calls[f"channel_scales(w, bits), {why}"] = partial(student.channel_scales, w, bits)
         calls[f"quantize_per_channel(w, bits), {why}"] = partial(student.quantize_per_channel, w, bits)
-    check_value_errors(calls)
+    good = {}
+    for bits in (8, 2):
+        good[f"channel_scales(w, bits={bits}), w {describe(weights)}"] = partial(student.channel_scales, weights, bits)
+        called = f"quantize_per_channel(w, bits={bits}), w {describe(weights)}"
+        good[called] = partial(student.quantize_per_channel, weights, bits)
+    check_value_errors(calls, good)
 
 
 def _check_zeros(student, w, axis, zero, what):
