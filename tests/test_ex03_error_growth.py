@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from tests import oracle
-from tests.messages import check_number, check_unchanged, check_value_errors, explain
+from tests.messages import check_number, check_unchanged, check_value_errors, describe, explain
 
 SIZES = [2**k for k in range(6, 15)]  # 64 to 16,384 terms
+MEAN_SQUARE = "Is x left as it is, is there one scale for all of w, and is it a root of a mean of squares?"
 
 
 @pytest.mark.points(3)
@@ -26,12 +27,11 @@ def test_the_error_is_the_root_mean_square_over_rows(student, rng, bits):
         check_unchanged(w, student.view(w), called)
         check_unchanged(x, student.view(x), called)
         with_8 = ((oracle.round_trip(w) - w.double()) @ x.double()).square().mean().sqrt().item()
-        think = "Is x left as it is, is there one scale for all of w, and is it a root of a mean of squares?"
         assert abs(got / want - 1) < 0.01, explain(
             called,
             got,
             f"{want:.6g}: root mean square over the rows of (w' - w) @ x",
-            "Do the bits arrive?" if bits != 8 and abs(got / with_8 - 1) < 0.01 else think,
+            "Do the bits arrive?" if bits != 8 and abs(got / with_8 - 1) < 0.01 else MEAN_SQUARE,
         )
     assert student.output_error(w, x) == student.output_error(w, x, 8), "bits=8 is not the default"
 
@@ -85,10 +85,11 @@ def test_the_worst_case_adds_up_like_n(student, rng):
 @pytest.mark.parametrize("bits", [8, 4], ids=lambda bits: f"int{bits}")
 def test_the_error_grows_like_the_square_root_of_n(student, rng, measured, bits):
     # N6. x has mean 1, so that errors which lean to one side would add up like n
-    errors = []
+    errors, wants = [], []
     for n in SIZES:
-        w = torch.rand(256, n, generator=rng) * 2 - 1
+        w = oracle.without_near_ties(torch.rand(256, n, generator=rng) * 2 - 1, bits)
         x = torch.randn(n, generator=rng) + 1
+        wants.append(((oracle.round_trip(w, bits) - w.double()) @ x.double()).square().mean().sqrt().item())
         errors.append(check_number(student.output_error(w, x, bits), f"output_error(w, x, bits={bits}), w (256, {n})"))
     x, y = torch.tensor(SIZES).double().log2(), torch.tensor(errors).double().log2()
     slope = (((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()).item()
@@ -104,6 +105,9 @@ def test_the_error_grows_like_the_square_root_of_n(student, rng, measured, bits)
         "growth like n ** 0.50, within 0.05",
         think,
     )
+    for n, got, want in zip(SIZES, errors, wants, strict=True):  # any number of times the root of n has that slope
+        called = f"output_error(w, x, bits={bits}), w (256, {n})"
+        assert abs(got / want - 1) < 0.01, explain(called, got, f"{want:.6g}, within 1 %", MEAN_SQUARE)
 
 
 @pytest.mark.points(1)
@@ -121,5 +125,9 @@ def test_bad_weights_are_a_value_error(student, rng):
                 (w, 1, "bits=1, which is not 2 to 8"),
                 (w, 9, "bits=9, which is not 2 to 8"),
             )
-        }
+        },
+        {
+            f"output_error(w, x, bits={bits}), w {describe(w)}": partial(student.output_error, w, x, bits)
+            for bits in (8, 2)
+        },
     )
