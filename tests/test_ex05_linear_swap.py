@@ -37,6 +37,18 @@ def linear_of(n, k, rng, bias=True):
     return linear
 
 
+def check_close_to_float(layer, model, x, called):
+    """layer computes what model does, but for int8 rounding: codes in its state dict alone would be no layer."""
+    with torch.no_grad():
+        want = model(x).double()
+    got = check_tensor(layer(x), f"{called}(x)", want.shape, torch.float32)
+    error = ((got - want).norm() / want.norm()).item()
+    think = "Is what you registered also what `forward` multiplies with?"
+    assert error < 0.03, explain(
+        f"{called}(x)", f"outputs off by {error:.1%}", "at most 3 %, as int8 rounding gives", think
+    )
+
+
 @pytest.mark.points(2)
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 @pytest.mark.parametrize("lead", [(5,), (2, 3), ()], ids=lambda lead: f"x {(*lead, 128)}")
@@ -76,6 +88,7 @@ def test_the_state_dict_holds_codes_and_scales_and_no_float_weight(student, rng)
     numbers = sum(t.numel() for t in tensors if t.dtype != torch.int8)
     assert numbers >= 2 * n, explain(f"{called}.state_dict()", kinds, f"{n} scales and the bias, {n} numbers", think)
     check_no_float_weight(layer, linear, called)
+    check_close_to_float(layer, linear, torch.randn(5, k, generator=rng), called)
 
 
 @pytest.mark.points(1)
@@ -104,18 +117,19 @@ def test_every_linear_at_any_depth_is_swapped(student, net, rng):
 
 
 @pytest.mark.points(1)
-def test_the_model_you_were_given_stays_as_it_was(student, net):
+def test_the_model_you_were_given_stays_as_it_was(student, net, rng):
     net.train()
     net.blocks[0].eval()  # one part in the other mode, and one that is not trained
     net.heads["a"].requires_grad_(False)
     before = {name: (type(m), m.training) for name, m in net.named_modules()}
     trained = {name: p.requires_grad for name, p in net.named_parameters()}
     values = {name: t.clone() for name, t in net.state_dict().items()}
-    for called, model, swap in (
-        ("swap_linears(model)", net, student.swap_linears),
-        ("int8_linear(linear)", net.first[0], student.int8_linear),
+    for called, model, swap, x in (
+        ("swap_linears(model)", net, student.swap_linears, torch.randint(40, (3, 9), generator=rng)),
+        ("int8_linear(linear)", net.first[0], student.int8_linear, torch.randn(3, 96, generator=rng)),
     ):
-        check_int8_weights(check_module(swap(model), called), model, called)
+        swapped = check_module(swap(model), called)
+        check_int8_weights(swapped, model, called)
         mine = student.view(model)
         now = {name: (type(m), m.training) for name, m in mine.named_modules()}
         expected = before if model is net else {"": before["first.0"]}
@@ -130,6 +144,7 @@ def test_the_model_you_were_given_stays_as_it_was(student, net):
         trains = {prefix + name: p.requires_grad for name, p in mine.named_parameters()}
         same = all(trained[name] == flag for name, flag in trains.items())
         assert same, explain(called, "a requires_grad flag of the original changed", "the original untouched")
+        check_close_to_float(swapped, model, x, called)
 
 
 @pytest.mark.points(1)
@@ -146,6 +161,7 @@ def test_skipped_names_stay_float(student, net, rng):
     codes = sum(t.numel() for t in state.values() if t.dtype == torch.int8)
     # the shared layer is listed under each of its names
     assert codes >= others, explain(called, f"{codes:,} int8 codes", f"those of all other Linears, {others:,} weights")
+    check_close_to_float(swapped, net, torch.randint(40, (3, 9), generator=rng), called)
     student.forget_copies()  # a model that was changed in place is not to confuse what follows
     called = "swap_linears(model, skip=['blocks.0.body.1']), one Linear in several places"
     state = check_module(student.swap_linears(net, skip=["blocks.0.body.1"]), called).state_dict()
@@ -173,7 +189,7 @@ def test_skipped_names_stay_float(student, net, rng):
 
 
 @pytest.mark.points(1)
-def test_a_linear_used_twice_stays_one_layer(student, net):
+def test_a_linear_used_twice_stays_one_layer(student, net, rng):
     called = "swap_linears(model), one Linear in several places"
 
     def codes(handle):
@@ -184,11 +200,12 @@ def test_a_linear_used_twice_stays_one_layer(student, net):
     linears = [m for m in net.modules() if isinstance(m, nn.Linear)]
     once = [codes(check_module(student.int8_linear(m), "int8_linear(linear)")) for m in linears]
     assert all(once), explain("int8_linear(linear)", "a module without int8 codes", "one with the codes of its weight")
-    swapped = codes(check_module(student.swap_linears(net), called))
-    think = "How do you recognize a module that you met before?"
-    assert swapped == sum(once), explain(
-        called, f"{swapped:,} bytes of int8 codes", f"{sum(once):,}: each of {len(linears)} Linears once", think
+    swapped = check_module(student.swap_linears(net), called)
+    held, think = codes(swapped), "How do you recognize a module that you met before?"
+    assert held == sum(once), explain(
+        called, f"{held:,} bytes of int8 codes", f"{sum(once):,}: each of {len(linears)} Linears once", think
     )
+    check_close_to_float(swapped, net, torch.randint(40, (3, 9), generator=rng), called)
 
 
 @pytest.mark.points(1)
@@ -196,17 +213,20 @@ def test_a_token_does_not_feel_its_neighbours(student, rng):
     linear = linear_of(16, 64, rng)
     layer = check_module(student.int8_linear(linear), "int8_linear(linear)")
     check_int8_weights(layer, linear, "int8_linear(linear)")
-    x = torch.randn(6, 64, generator=rng)
+    x = oracle.away_from_ties((6, 64), 0.02, rng)
     loud = x.clone()
     loud[5] *= 1000
     scales = oracle.channel_scales(linear.weight, 8, 0)
-    _, allowed = int8_linear_oracle(x, oracle.codes(linear.weight, scales), scales, linear.bias.detach())
+    want, allowed = int8_linear_oracle(x, oracle.codes(linear.weight, scales), scales, linear.bias.detach())
     called = "int8_linear(linear)(x), a token"
 
     def outputs(x, shape):
         return check_tensor(layer(x), called, shape, torch.float32)
 
     together = outputs(x, (6, 16)).double()
+    think = "Are x's tokens quantized, and is what they are multiplied with the layer's own codes?"
+    what = "int8 codes multiplied exactly, then scaled, plus bias"
+    oracle.check_close(together, want, allowed, "int8_linear(linear)(x), x (6, 64)", what, think)
     for what, got in (
         ("next to a token 1,000 times louder", outputs(loud, (6, 16))[:5]),
         ("alone", torch.stack([outputs(token, (16,)) for token in x[:5]])),
