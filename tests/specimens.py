@@ -54,7 +54,7 @@ class Spy(nn.Module):
         self.noise = nn.Dropout(0.5)  # makes a difference in train mode
         self.frozen = nn.Sequential(nn.Identity())  # a part that stays in eval mode while the rest trains
         self.raise_at = raise_at
-        for name in ("calls", "longest", "with_gradients", "in_train_mode"):
+        for name in ("calls", "longest", "raised", "with_gradients", "in_train_mode"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
 
     def __deepcopy__(self, memo: dict) -> "Spy":
@@ -70,6 +70,7 @@ class Spy(nn.Module):
         self.longest.clamp_(min=T)
         self.in_train_mode += any(module.training for module in self.modules())
         if self.calls == self.raise_at:
+            self.raised += 1
             raise (RuntimeError if self.raise_at == 1 else ValueError)("this model breaks off on purpose")
         past = self.memory[ids].cumsum(dim=1) / torch.arange(1, T + 1).sqrt()[:, None]
         logits = self.noise(self.table[ids] + past)
