@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -69,7 +70,12 @@ def test_saved_bytes_are_those_of_the_file(student, rng):
 @pytest.mark.points(1)
 def test_the_ratio_is_large_over_small(student, rng):
     linear = nn.Linear(1000, 800)
-    for what, small in (("int8 codes", Storage(c=torch.zeros(800, 1000, dtype=torch.int8))), ("itself", linear)):
+    some = int(torch.randint(100, 700, (), generator=rng))
+    for what, small in (
+        ("int8 codes", Storage(c=torch.zeros(800, 1000, dtype=torch.int8))),
+        ("itself", linear),
+        (f"a Linear with {some} outputs", nn.Linear(1000, some)),
+    ):
         called = f"compression_ratio(a float32 Linear, {what})"
         got = check_number(student.compression_ratio(linear, small), called)
         want = on_disk(linear.state_dict()) / on_disk(small.state_dict())
@@ -83,6 +89,7 @@ def test_the_gpt_is_about_three_times_smaller(student, measured):
     # N1 and N9: 4 in theory, about 3 in a file, about 1.6 against the half precision that checkpoints come in
     gpt = load_gpt()
     ours = check_module(student.exercise("ex05_linear_swap").swap_linears(gpt), "swap_linears(gpt)")
+    half = load_gpt().half()
     for what, int8, state in (
         ("swap_linears(gpt)", ours, ours.state_dict()),
         ("quantize_dynamic(gpt)", dynamic := torch_dynamic(gpt), dynamic.state_dict()),
@@ -95,12 +102,25 @@ def test_the_gpt_is_about_three_times_smaller(student, measured):
             called, got, "2.8 to 3.6", "Is every Linear swapped, and no float copy saved?"
         )
         measured["size ratio" if int8 is ours else "size ratio of quantize_dynamic"] = got
-    measured["size ratio against float16"] = on_disk(load_gpt().half().state_dict()) / on_disk(ours.state_dict())
+    called = "compression_ratio(gpt in float16, swap_linears(gpt))"
+    want = on_disk(half.state_dict()) / on_disk(ours.state_dict())
+    got = check_number(student.compression_ratio(half, ours), called)
+    assert math.isclose(got, want, rel_tol=0.01), explain(called, got, f"{want:.4f}, by the files' sizes")
+    measured["size ratio against float16"] = got
 
 
 @pytest.mark.points(2)
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
-def test_the_ratio_follows_from_the_shape(student, measured, config):
+def test_the_ratio_follows_from_the_shape(student, rng, measured, config):
+    got = _check_prediction(student, config)
+    if config == COURSE:
+        measured["size ratio of the course's own shape"] = got
+    larger = int(config.vocab_size * (1.5 + torch.rand((), generator=rng).item()))
+    _check_prediction(student, replace(config, vocab_size=larger))
+
+
+def _check_prediction(student, config):
+    """The ratio that student predicts for a shape, once it is right."""
     called = f"predicted_ratio({config})"
     got = check_number(student.predicted_ratio(config), called)
     with torch.device("meta"):
@@ -114,19 +134,20 @@ def test_the_ratio_follows_from_the_shape(student, measured, config):
     headed = (4 * everything + HEADER * tensors) / (
         weights + 4 * rows + 4 * (everything - weights) + HEADER * (tensors + len(linears))
     )
-    if config == COURSE:
-        measured["size ratio of the course's own shape"] = got
     assert math.isclose(got, headed, rel_tol=0.03), explain(
         called,
         f"{got:.3f}",
         f"{want:.3f}: {weights / everything:.0%} of {everything:,} parameters are Linear weights",
         "Which tensors become one byte a number, and which stay at four: embeddings, biases, a scale for every row?",
     )
+    return got
 
 
 @pytest.mark.points(2)
 def test_a_kv_cache_holds_keys_and_values_of_every_layer(student, rng):
-    for layers, heads, width, tokens, batch in ((1, 1, 8, 1, 1), (3, 2, 16, 7, 1), (2, 4, 32, 5, 6)):
+    drawn = [int(n) for n in torch.randint(2, 7, (4,), generator=rng)]
+    shapes = ((1, 1, 8, 1, 1), (3, 2, 16, 7, 1), (2, 4, 32, 5, 6), (drawn[0], 2, 8 * drawn[1], *drawn[2:]))
+    for layers, heads, width, tokens, batch in shapes:
         config = GPTConfig(vocab_size=11, block_size=16, n_layer=layers, n_head=heads, n_embd=width)
         gpt = GPT(config).eval()
         caches = gpt.new_caches()
