@@ -59,8 +59,9 @@ def fast(student, gpt):
 @pytest.mark.points(2)
 @pytest.mark.parametrize("warmup, repeats", [(0, 1), (0, 5), (3, 7), (5, 8), (1, 2)])
 def test_latency_is_the_median_after_warming_up(student, rng, warmup, repeats):
-    times = [0.5 + k**2 for k in range(repeats)]  # lopsided, so that a trimmed mean is not the median
-    times[-1] *= 100  # an outlier, which a mean would follow
+    # lopsided, so that a trimmed mean is not the median; drawn, so that nobody knows it without the clock
+    times = [round((0.5 + k**2) * factor, 3) for k, factor in enumerate(_factors(repeats, rng))]
+    times[-1] = round(times[-1] * 100, 1)  # an outlier, which a mean would follow
     order = torch.randperm(repeats, generator=rng).tolist()
     script = [1e4] * warmup + [times[i] for i in order]
     watch = Stopwatch()
@@ -68,7 +69,7 @@ def test_latency_is_the_median_after_warming_up(student, rng, warmup, repeats):
     got = check_number(student.median_latency(watch.job(script.__getitem__), warmup, repeats, watch.clock), called)
     want = statistics.median(times)
     think = "Do warm-up calls count, is it the middle one and not the mean, by the clock that was given?"
-    assert math.isclose(got, want, rel_tol=1e-6), explain(called, got, f"{want}, from {sorted(times)}", think)
+    assert math.isclose(got, want, rel_tol=1e-6), explain(called, got, f"{want:.7g}, from {sorted(times)}", think)
     assert watch.calls == warmup + repeats, explain(called, f"{watch.calls} calls of fn", f"{warmup + repeats}")
 
 
@@ -77,17 +78,27 @@ def test_latency_is_the_median_after_warming_up(student, rng, warmup, repeats):
 def test_speedup_is_the_median_of_paired_ratios(student, rng, rounds):
     # the machine is up to 100 times slower in some pairs; repeating itself, so that a warm-up pair changes nothing
     slow = [10.0 ** (2 * k / (rounds - 1)) for k in torch.randperm(rounds, generator=rng).tolist()]
-    ratios = [2.0 + 0.3 * k**2 for k in torch.randperm(rounds, generator=rng).tolist()]
-    ratios[ratios.index(max(ratios))] = 500.0  # an outlier, which a mean would follow
-    watch = Stopwatch()
-    pair = lambda k: k // 2 % rounds  # noqa: E731
-    baseline = watch.job(lambda k: slow[pair(k)] * ratios[pair(k)])
-    candidate = watch.job(lambda k: slow[pair(k)])
+    order = torch.randperm(rounds, generator=rng).tolist()
+    ratios = [round((2 + 0.3 * k**2) * f, 3) for k, f in zip(order, _factors(rounds, rng), strict=True)]
+    ratios[ratios.index(max(ratios))] = round(max(ratios) * 100, 1)  # an outlier, which a mean would follow
+    watch, calls = Stopwatch(), {"baseline": 0, "candidate": 0}
+
+    def job(name, seconds):
+        def counted(k):
+            calls[name] += 1
+            return seconds(k // 2 % rounds)
+
+        return watch.job(counted)
+
+    baseline = job("baseline", lambda pair: slow[pair] * ratios[pair])
+    candidate = job("candidate", lambda pair: slow[pair])
     called = f"paired_speedup(baseline, candidate, rounds={rounds}, clock) on a machine that slows down at times"
     got = check_number(student.paired_speedup(baseline, candidate, rounds, watch.clock), called)
     want = statistics.median(ratios)
     think = "Are both timed in turn by the given clock, is there a ratio for every pair, and is the baseline on top?"
-    assert math.isclose(got, want, rel_tol=1e-6), explain(called, got, f"{want}, from {sorted(ratios)}", think)
+    assert math.isclose(got, want, rel_tol=1e-6), explain(called, got, f"{want:.7g}, from {sorted(ratios)}", think)
+    few = min(calls, key=calls.get)  # to warm up with more of them is up to the student
+    assert calls[few] >= rounds, explain(called, f"{calls[few]} calls of {few}", f"a call in each of {rounds} rounds")
 
 
 @pytest.mark.points(2)
@@ -188,6 +199,11 @@ def judge(speedup: dict[str, float], wins: int) -> None:
             "Which engines does this machine have, and which kernels does each bring?",
         )
     )
+
+
+def _factors(n, rng):
+    """n numbers between 0.5 and 1.5."""
+    return (0.5 + torch.rand(n, generator=rng, dtype=torch.float64)).tolist()
 
 
 def _logit_error(gpt, int8, ids):
