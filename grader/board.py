@@ -18,7 +18,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from grader.results import FINISHED, ExerciseResult, FunctionResult, RunResult, short_name
+from grader.results import FINISHED, ExerciseResult, FunctionResult, RunResult, clean, short_name
 from grader.syllabus import TRACKS, Exercise
 
 WIDEST = 100  # columns; longer lines are hard to read
@@ -69,8 +69,7 @@ class Board:
 
     def text(self, content: str, style: str = "", **options) -> Text:
         """content without control characters, and in ASCII on a plain board."""
-        content = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", content).expandtabs(4)
-        content = "".join(c for c in content if c == "\n" or unicodedata.category(c)[0] != "C")
+        content = clean(content).expandtabs(4)
         if self.plain:
             content = unicodedata.normalize("NFKD", content.translate(ASCII))
             content = "".join(c for c in content if not unicodedata.combining(c)).encode("ascii", "replace").decode()

@@ -5,7 +5,9 @@ The only place that decides what the cases of a test function add up to, and wha
 
 import json
 import os
+import re
 import tempfile
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,6 +36,11 @@ class CaseResult:
     measured: dict[str, float] = field(default_factory=dict)
     misconceptions: list[str] = field(default_factory=list)  # known wrong answers that fail in the same way
     output: str = ""  # what the learner's code printed
+
+    def __post_init__(self):
+        """What a learner's code says is text in every view, and no order to a terminal."""
+        self.message, self.hint, self.output = clean(self.message), clean(self.hint), clean(self.output)
+        self.file = self.file and clean(self.file)
 
 
 @dataclass(kw_only=True)
@@ -64,6 +71,9 @@ class ExerciseResult:
     stood_in: list[str] = field(default_factory=list)  # earlier exercises that the reference took the place of
     problem: str = ""  # why there is nothing to judge, where that is not the learner's doing
     functions: list[FunctionResult] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.problem = clean(self.problem)
 
     @property
     def earned(self) -> int:
@@ -118,6 +128,7 @@ class RunResult:
     commit: str = ""  # of the submission, where it is a git work tree
     submitted: str = ""  # when, in UTC, as the submission itself says: of its commit, or of its newest file
     contents: str = ""  # a hash of the files that were taken from it
+    source: str = ""  # from which of its folders, and which others have such files
     exercises: list[ExerciseResult] = field(default_factory=list)
 
     @property
@@ -177,6 +188,12 @@ def combine(name: str, points: int, cases: Iterable[CaseResult]) -> FunctionResu
             "measured": {figure: value for case in cases for figure, value in case.measured.items()},
         }
     )
+
+
+def clean(text: str) -> str:
+    """text without control characters and what else nobody can read, but for newlines and tabs."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
 
 
 def title(test: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from grader.child import _portable
+from grader.platforms import feedback
 from grader.results import CaseResult, ExerciseResult, FunctionResult, Host, RunResult, combine, write_whole
 
 HOST = Host(
@@ -43,6 +44,17 @@ def test_points_are_earned_when_every_case_passed(outcome):
     assert (mixed.outcome, mixed.case, mixed.earned, mixed.points) == (outcome, "int4", 0, 2)
     assert mixed.seconds == 1.0
     assert mixed.measured == {"size ratio": 3.2}
+
+
+def test_what_a_learners_code_says_is_text_in_every_view():
+    says = "a\x1b[2J\x1b]0;b\x07\u202ec\td\r\ne\x00\ud800"
+    shown = "a]0;bc\td\ne"
+    case = CaseResult(outcome="failed", message=says, hint=says, output=says, file=says)
+    result = run_of(exercise(combine("test_a_law", 2, [case]), problem=says))
+    for read in (result, RunResult.from_json(result.to_json())):
+        (one,) = read.functions
+        assert {one.message, one.hint, one.output, one.file, read.exercises[0].problem} == {shown}
+    assert "      a]0;bc" in feedback(result) and not set("\x1b\x07\r\x00\u202e") & set(feedback(result))
 
 
 def test_the_first_of_the_worst_cases_speaks():
