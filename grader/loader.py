@@ -40,7 +40,13 @@ class _Stream:
 
 class _SourceLoader(importlib.machinery.SourceFileLoader):
     def get_code(self, fullname):
-        return self.source_to_code(self.get_data(self.path), self.path)  # never from bytecode
+        data = self.get_data(self.path)
+        try:
+            return self.source_to_code(data, self.path)  # never from bytecode
+        except (SyntaxError, ValueError):
+            if _is_text(data):
+                raise
+        raise SyntaxError("it is not UTF-8 text: save it as UTF-8", (self.path, 1, None, None))
 
 
 class _Finder:
@@ -76,7 +82,8 @@ def load(submission: Path, name: str) -> ModuleType:
         with streams[0], streams[1], own_logging(keep=True):
             return importlib.import_module(f"{PACKAGE}.{name}")
     except SyntaxError as error:
-        raise Problem("import", _syntax_error(error), Path(error.filename or file), error.lineno) from None
+        where = Path(error.filename or file)
+        raise Problem("import", _syntax_error(error, where), where, error.lineno) from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # an exercise may well call sys.exit() at import
@@ -160,8 +167,16 @@ def _loaded() -> list[str]:
     return [name for name in sys.modules if name == PACKAGE or name.startswith(f"{PACKAGE}.")]
 
 
-def _syntax_error(error: SyntaxError) -> str:
-    lines = [f"{shown(Path(error.filename))}:{error.lineno}: {error.msg}"]
+def _is_text(data: bytes) -> bool:
+    """Whether this is a text in the encoding that it names, UTF-8 if it names none."""
+    try:
+        return "\0" not in importlib.util.decode_source(data)
+    except (SyntaxError, UnicodeDecodeError):
+        return False
+
+
+def _syntax_error(error: SyntaxError, file: Path) -> str:
+    lines = [f"{shown(file)}:{error.lineno}: {error.msg}"]
     if error.text:
         text = error.text.rstrip("\n")
         indent = len(text) - len(text.lstrip())

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from grader import boundary, diagnose, laws, loader
+from llm.checkpoint import CheckpointError
+from llm.corpus import CorpusError
 
 ROOT = Path(__file__).parent.parent
 TEST_SECONDS = 20  # of a test without a pytest.mark.timeout of its own
@@ -179,7 +181,7 @@ def _verdict(item, call) -> dict:
     elif isinstance(error, loader.Problem):
         verdict |= {"outcome": "error" if error.kind == "import" else "failed", "kind": error.kind}
         verdict["message"], (file, line) = str(error), (error.file or file, error.line or line)
-    elif type(error).__name__ in ("CheckpointError", "CorpusError") and came_from is None:
+    elif isinstance(error, CheckpointError | CorpusError) and came_from is None:
         verdict |= {"outcome": "error", "kind": "environment", "message": str(error)}
     elif isinstance(error, NotImplementedError) and came_from:
         verdict |= {"outcome": "failed", "kind": "not started"}
@@ -188,6 +190,9 @@ def _verdict(item, call) -> dict:
     elif came_from:
         verdict |= {"outcome": "failed", "kind": "crashed", "message": _crash(error, came_from)}
         file, line = came_from.file or file, came_from.line or line
+    elif hasattr(error, "_kata_frames"):  # a worker's answer to what calls none of its functions
+        verdict |= {"outcome": "failed", "kind": "crashed"}
+        verdict["message"] = f"the process with this code raised an error of its own\nraised    {_raised(error)}"
     elif isinstance(error, pytest.fail.Exception) and str(error).startswith("Timeout"):
         verdict |= {"outcome": "timeout", "message": f"still running: {error}"}
     elif isinstance(error, AssertionError | pytest.fail.Exception):
@@ -202,12 +207,16 @@ def _verdict(item, call) -> dict:
 
 
 def _crash(error: BaseException, came_from: boundary.Origin) -> str:
-    what = f"{type(error).__name__}: {error}".rstrip(": ")
     lines = [
         f"`{came_from.function}` raised an error",
         f"called    {came_from.call}",
-        f"raised    {' '.join(line.strip() for line in what.splitlines()[:RAISED_LINES])[:300]}",
+        f"raised    {_raised(error)}",
     ]
     for label, frame in [("at", f) for f in came_from.frames[:1]] + [("inside", f) for f in came_from.frames[1:][-1:]]:
         lines.append(f"{label:<9} {loader.shown(Path(frame.filename))}:{frame.lineno}: {frame.line}")
     return "\n".join(lines + getattr(error, "__notes__", []))
+
+
+def _raised(error: BaseException) -> str:
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return " ".join(line.strip() for line in what.splitlines()[:RAISED_LINES])[:300]

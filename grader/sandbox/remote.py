@@ -116,7 +116,8 @@ class RemoteStudent(Student):
             return None, None
         lines = file.read_text(errors="replace").splitlines()
         defined = re.compile(rf"(async )?def {re.escape(self._last_call or ' ')}\b")
-        return file, next((k for k, line in enumerate(lines, 1) if defined.match(line)), None)
+        places = [k for k, line in enumerate(lines, 1) if defined.match(line)]
+        return file, places[-1] if places else None  # the last one is what runs
 
     def forget_copies(self) -> None:
         self._home.forget_copies()

@@ -9,6 +9,8 @@ from torch import nn
 
 from grader.boundary import Handle, Opaque, Student, origin
 from grader.files import Files
+from grader.loader import Problem
+from grader.sandbox.remote import RemoteStudent
 from llm.model import GPT
 from tests.messages import check_value_errors
 
@@ -209,6 +211,28 @@ def test_to_refuse_good_input_as_well_is_no_check(student_of):
     face = student_of("def f(n):\n    raise ValueError")
     with pytest.raises(AssertionError, match="called    f\\(0\\)\ngot       a ValueError\nexpected  a result"):
         check_value_errors({"f(1)": lambda: face.f(1)}, {"f(0)": lambda: face.f(0)})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_a_file_in_another_encoding_is_said_to_be(student_of, tmp_path, encoding):
+    face = student_of("from .ex00_x import *\ndef f(): ...\n")
+    (tmp_path / "ex00_x.py").write_bytes("name = 'é'\n".encode(encoding))
+    with pytest.raises(Problem, match="ex00_x.py:1: it is not UTF-8 text: save it as UTF-8") as error:
+        face.f()
+    assert error.value.file.name == "ex00_x.py"
+
+
+def test_a_file_may_name_its_encoding(student_of, tmp_path):
+    face = student_of("")
+    (tmp_path / "ex01_x.py").write_bytes("# coding: latin-1\ndef f(): return 'é'\n".encode("latin-1"))
+    assert face.f() == "é"
+
+
+def test_of_two_functions_of_a_name_the_last_is_meant(student_of):
+    local = student_of("def f():\n    return 1\n\n\ndef f():\n    return 2\n")
+    remote = object.__new__(RemoteStudent)
+    remote.submission, remote._exercise, remote._last_call = local.submission, "ex01_x", "f"
+    assert local.f() == 2 and local.location() == remote.location() and remote.location()[1] == 5
 
 
 def test_a_stream_that_an_import_kept_is_heard(student_of):
