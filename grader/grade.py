@@ -20,7 +20,7 @@ from pathlib import Path
 from grader import platforms, syllabus
 from grader.board import Board, is_plain
 from grader.command import UsageError, outcome, seed_of
-from grader.intake import IntakeError, take
+from grader.intake import IntakeError, Taken, as_handed_out, take
 from grader.live import Live
 from grader.results import (
     FINISHED,
@@ -29,6 +29,7 @@ from grader.results import (
     FunctionResult,
     Outcome,
     RunResult,
+    clean,
     combine,
     write_whole,
 )
@@ -56,10 +57,8 @@ class Guarded:
     deadline:  seconds for a test that names none of its own; None: the usual
     """
 
-    def __init__(
-        self, submitted: Path, stages: Path, built: walls.Walls, stands_in: bool, deadline: float | None = None
-    ):
-        self.submitted, self.stages, self.stands_in = submitted, stages, stands_in
+    def __init__(self, taken: Taken, stages: Path, built: walls.Walls, stands_in: bool, deadline: float | None = None):
+        self.submitted, self._left, self.stages, self.stands_in = taken.place, taken.left, stages, stands_in
         self.scratch = stages.parent
         self.options = [f"--walls={json.dumps(asdict(built))}"]
         self.options += [] if deadline is None else [f"--deadline={deadline}"]
@@ -68,11 +67,13 @@ class Guarded:
         return [] if self.stands_in else needs_not_met(exercise, states)
 
     def known(self, exercise: Exercise) -> ExerciseResult | None:
-        """Of a file that is missing, or is as it was handed out: there nobody has begun."""
-        file, handed_out = self.submitted / f"{exercise.name}.py", ROOT / "exercises" / f"{exercise.name}.py"
+        """Of a file that could not be taken, is missing, or is as it was handed out: there nobody has begun."""
+        file = self.submitted / f"{exercise.name}.py"
+        if file.name in self._left:
+            return _blank(exercise, "error", "not run", f"cannot be taken: {self._left[file.name]}")
         if not file.is_file():
             return _blank(exercise, "failed", "not started", f"there is no {file.name}")
-        if file.read_bytes().split() == handed_out.read_bytes().split():
+        if as_handed_out(file.name, file.read_bytes()):
             return _blank(exercise, "failed", "not started", f"{file.name} is as it was handed out")
         return None
 
@@ -110,17 +111,17 @@ def grade(
     """
     blank = nothing(submission, exercises, seed, "not run", built.tier)
     with scratch_folder("kata-grade-", scratch) as work:
-        stages, submitted = Path(work, "stages"), Path(work, "submitted")
+        stages = Path(work, "stages")
         os.chmod(work, 0o755)
         try:
-            taken = take(submission, submitted, file_names())
+            taken = take(submission, Path(work, "submitted"), file_names())
         except IntakeError as error:
             return nothing(submission, exercises, seed, str(error), built.tier)
-        guard = Guarded(submitted, stages, built, stands_in, deadline)
+        guard = Guarded(taken, stages, built, stands_in, deadline)
         result = run(exercises, guard.submitted, submission.name, seed, progress, guard, before)
         result = _without_paths(result, stages)
     result.sandbox, result.commit = built.tier, taken.commit
-    result.submitted, result.contents = taken.submitted, taken.contents
+    result.submitted, result.contents, result.source = taken.submitted, taken.contents, clean(taken.source)
     for k in range(len(exercises)):
         if k >= len(result.exercises):
             result.exercises.append(blank.exercises[k])

@@ -175,6 +175,8 @@ def _summary(result: RunResult) -> str:
     lines = [f"{short_name(e.name)}  {e.state}, {e.earned} of {e.points} points" for e in result.exercises]
     if any(function.outcome == "undecided" for function in result.functions):
         lines.append("What this machine cannot judge does not count: the score is that of the rest, scaled.")
+    if result.source:
+        lines.append(f"graded: {result.source}")
     return "\n".join([*lines, f"seed {result.seed}, sandbox: {result.sandbox or 'none'}"])
 
 

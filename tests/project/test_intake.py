@@ -3,14 +3,18 @@
 import os
 import shutil
 import subprocess
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from grader.intake import LARGEST, IntakeError, take
+from grader import intake
+from grader.intake import LARGEST, MOST, IntakeError, take
+from grader.syllabus import ROOT
 
 NAMES = ["ex01_round_trip.py", "ex02_per_channel.py"]
+needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 WHO = {"NAME": "A", "EMAIL": "a@b", "DATE": "2026-03-04T06:06:07+01:00"}
 
 
@@ -49,6 +53,66 @@ def test_of_several_folders_the_fullest_and_then_the_nearest_counts(tmp_path):
     assert take(source, tmp_path / "out", NAMES).folder == "d"
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_what_was_handed_out_does_not_hide_what_was_done(tmp_path, packed):
+    """Somebody solved one exercise beside the folder that everybody got."""
+    handed_out = {name: (ROOT / "exercises" / name).read_bytes().replace(b"\n", b"\r\n") for name in NAMES}
+    files = {f"kata/exercises/{name}": data for name, data in handed_out.items()} | {NAMES[0]: b"mine"}
+    source = folder(tmp_path / "a", *files)
+    for name, data in files.items():
+        (source / name).write_bytes(data)
+    if packed:
+        source = zipped(tmp_path / "a.zip", files)
+    taken = take(source, tmp_path / "out", NAMES)
+    assert (taken.folder, taken.names) == (".", (NAMES[0],))
+    assert taken.source == "what lies in the top folder, and not in kata/exercises/"
+
+
+def test_a_lone_zip_in_a_folder_is_the_submission(tmp_path):
+    (tmp_path / "a").mkdir()
+    zipped(tmp_path / "a" / "kata.zip", {f"exercises/{NAMES[0]}": "mine"})
+    assert take(tmp_path / "a", tmp_path / "out", NAMES).folder == "exercises"
+    zipped(tmp_path / "a" / "older.zip", {f"exercises/{NAMES[0]}": "mine"})
+    with pytest.raises(IntakeError, match=r"none of .* packed once more: kata.zip, older.zip"):
+        take(tmp_path / "a", tmp_path / "o2", NAMES)
+
+
+@pytest.mark.parametrize(
+    "file, says",
+    [
+        ("ex01_round_trip-1.py", "called otherwise: ex01_round_trip-1.py"),
+        ("jo_123_Ex01-Round Trip.PY.txt", "called otherwise: jo_123"),
+        ("work/solutions/ex01_round_trip.py", "passed over: work/solutions"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_work_of_another_name_or_place_is_named(tmp_path, file, says, packed):
+    source = zipped(tmp_path / "a.zip", {file: "mine"}) if packed else folder(tmp_path / "a", file, "notes.txt")
+    with pytest.raises(IntakeError) as error:
+        take(source, tmp_path / "out", NAMES)
+    assert "has none of the exercises' files" in str(error.value) and says in str(error.value)
+    assert "notes" not in str(error.value)
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "all of it"])
+def test_what_nobody_may_read_is_the_submissions_affair(what):
+    with tempfile.TemporaryDirectory() as place:  # one that others may pass through
+        os.chmod(place, 0o755)
+        source = folder(Path(place, "a"), f"exercises/{NAMES[0]}")
+        {"file": source / "exercises" / NAMES[0], "folder": source / "exercises", "all of it": source}[what].chmod(0)
+        os.chmod(place, 0o777)
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(IntakeError, match="cannot be read"):
+                take(source, Path(place, "out"), NAMES)
+        finally:
+            os.seteuid(before)
+            for path in (source, source / "exercises"):
+                path.chmod(0o755)
+
+
 @pytest.mark.parametrize(
     "name", ["/etc/ex01_round_trip.py", "../ex01_round_trip.py", "a/../../x.py", "C:/x.py", "..\\x.py"]
 )
@@ -58,10 +122,63 @@ def test_paths_that_lead_out_are_refused(tmp_path, name):
         take(source, tmp_path / "out", NAMES)
 
 
-def test_links_in_a_zip_are_refused(tmp_path):
-    source = zipped(tmp_path / "a.zip", {NAMES[0]: "/etc/passwd"}, mode=0o120777)
+@pytest.mark.parametrize("link", [NAMES[0], "exercises"], ids=["file", "folder"])
+def test_links_in_a_zip_are_refused(tmp_path, link):
+    source = zipped(tmp_path / "a.zip", {link: "/etc/passwd"}, mode=0o120777)
+    if link == "exercises":
+        with zipfile.ZipFile(source, "a") as archive:
+            archive.writestr(f"{link}/{NAMES[0]}", "")
     with pytest.raises(IntakeError, match="link"):
         take(source, tmp_path / "out", NAMES)
+
+
+def test_links_elsewhere_in_a_zip_are_passed_over(tmp_path):
+    links = [".venv/bin/python", "kata/node/bin/link", f"kata/build/{NAMES[0]}"]
+    source = zipped(tmp_path / "a.zip", dict.fromkeys(links, "/usr/bin/python3"), mode=0o120777)
+    with zipfile.ZipFile(source, "a") as archive:
+        archive.writestr(f"kata/exercises/{NAMES[0]}", "mine")
+    assert take(source, tmp_path / "out", NAMES).folder == "kata/exercises"
+    assert (tmp_path / "out" / NAMES[0]).read_text() == "mine"
+
+
+def test_links_elsewhere_in_a_folder_are_passed_over(tmp_path):
+    source = folder(tmp_path / "a", f"exercises/{NAMES[0]}", "build/notes.txt")
+    for name in NAMES:
+        (source / "build" / name).symlink_to(f"../exercises/{NAMES[0]}")
+    assert take(source, tmp_path / "out", NAMES).folder == "exercises"
+    (source / "exercises" / NAMES[1]).symlink_to(NAMES[0])
+    with pytest.raises(IntakeError, match=f"exercises/{NAMES[1]} is no regular file"):
+        take(source, tmp_path / "o2", NAMES)
+
+
+def test_what_is_passed_over_does_not_count(tmp_path):
+    """A working folder is packed with its environment, as often as not."""
+    environment = {f"kata/.venv/lib/x{n}.py": "" for n in range(MOST + 1)}
+    source = zipped(tmp_path / "a.zip", environment | {f"kata/exercises/{NAMES[0]}": "mine"})
+    assert take(source, tmp_path / "out", NAMES).names == (NAMES[0],)
+    with pytest.raises(IntakeError, match="leads out"):
+        take(zipped(tmp_path / "b.zip", {NAMES[0]: "", "../.venv/x": ""}), tmp_path / "o2", NAMES)
+
+
+def test_too_many_files_are_refused(tmp_path, monkeypatch):
+    others = {f"x{n}.py": "" for n in range(MOST)}
+    with pytest.raises(IntakeError, match="more than 20,000 files"):
+        take(zipped(tmp_path / "a.zip", others | {NAMES[0]: ""}), tmp_path / "out", NAMES)
+    monkeypatch.setattr(intake, "MOST_PACKED", 2)
+    with pytest.raises(IntakeError, match="more than 2 entries"):
+        take(zipped(tmp_path / "b.zip", {".venv/a": "", ".venv/b": "", NAMES[0]: ""}), tmp_path / "o2", NAMES)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_a_file_that_is_too_large_costs_no_other(tmp_path, packed):
+    large = "#" * (LARGEST + 1)
+    source = folder(tmp_path / "a", *NAMES)
+    (source / NAMES[0]).write_text(large)
+    if packed:
+        source = zipped(tmp_path / "a.zip", {NAMES[0]: large, NAMES[1]: ""})
+    taken = take(source, tmp_path / "out", NAMES)
+    assert taken.names == (NAMES[1],) and list(taken.left) == [NAMES[0]]
+    assert [f.name for f in taken.place.iterdir()] == [NAMES[1]] and "1,048,576 bytes" in taken.left[NAMES[0]]
 
 
 def test_bombs_are_refused_whatever_size_they_claim(tmp_path):
@@ -116,23 +233,50 @@ def test_the_commit_of_a_work_tree_is_read_without_git(tmp_path):
         assert take(source, tmp_path / f"o{len(hostile) + 10}", NAMES).commit == ""
 
 
-@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def committed(source: Path) -> Path:
+    """A folder that becomes a git work tree, with one commit."""
+    made = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in WHO.items()}
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "done\n\ncommitter A <a@b> 1 +0000"]):
+        subprocess.run(["git", *arguments], cwd=source, env=os.environ | made, check=True, capture_output=True)
+    return source
+
+
+@needs_git
 @pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
 def test_a_work_tree_was_submitted_when_it_was_committed(tmp_path, packed):
-    source = folder(tmp_path / "a", *NAMES)
-    made = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in WHO.items()}
-
-    def git(*arguments):
-        subprocess.run(["git", *arguments], cwd=source, env=os.environ | made, check=True, capture_output=True)
-
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-q", "-m", "done\n\ncommitter A <a@b> 1 +0000")
+    source = committed(folder(tmp_path / "a", *NAMES))
     if packed:
-        git("gc", "-q")
+        subprocess.run(["git", "gc", "-q"], cwd=source, check=True, capture_output=True)
     (source / ".git" / "config").write_text("no settings that git could read, nor would have to [")
     taken = take(source, tmp_path / "out", NAMES)
     assert taken.commit and taken.submitted == "2026-03-04T05:06:07Z"
+
+
+@needs_git
+@pytest.mark.parametrize(
+    "what", [".git", ".git/HEAD", ".git/refs", ".git/objects", ".git/objects/pack", "alternates", "a file for .git"]
+)
+def test_another_repository_says_nothing_about_a_submission(tmp_path, what):
+    other = committed(folder(tmp_path / "other", *NAMES)) / ".git"
+    if what == ".git/objects/pack":
+        subprocess.run(["git", "gc", "-q"], cwd=other, check=True, capture_output=True)
+    source = folder(tmp_path / "a", *NAMES)
+    for name in NAMES:
+        os.utime(source / name, (86_400, 86_400))
+    if what == ".git":
+        (source / ".git").symlink_to(other)
+    elif what == "a file for .git":
+        (source / ".git").write_text(f"gitdir: {other}\n")
+    elif what == "alternates":
+        shutil.copytree(other, source / ".git", ignore=lambda *_: ["objects"])
+        folder(source, ".git/objects/info/alternates")
+        (source / ".git" / "objects" / "info" / "alternates").write_text(f"{other / 'objects'}\n")
+    else:
+        shutil.copytree(other, source / ".git", ignore=lambda place, _: [Path(what).name])
+        (source / what).symlink_to(other.parent / what)
+    taken = take(source, tmp_path / "out", NAMES)
+    assert taken.submitted == "1970-01-02T00:00:00Z"
+    assert bool(taken.commit) == (what in (".git/objects", ".git/objects/pack", "alternates"))
 
 
 def test_anything_else_was_submitted_when_its_newest_file_was_written(tmp_path):
