@@ -48,12 +48,38 @@ FORMATS: dict[str, tuple[str, Callable[[RunResult], str]]] = {
 }
 UNASKED = ("kata", "gradescope", "junit")
 CLASS_SEED = 1
+REFERENCE, OWN = "_reference", "_submitted"  # added to the names of the files that a stand-in is put together from
+STAND_IN = '''"""The reference's functions in the place of the student's.
+
+All else that was handed in is there, too: a later exercise may use a helper of the student's own. It is looked for only
+when it is asked for, since that file may not even import; and what it calls is the reference.
+"""
+
+from .{reference} import {functions}
+
+__contract__ = {{function.__name__: function for function in ({functions},)}}
+
+
+def __getattr__(name):
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(name)
+    try:
+        from . import {own} as own
+    except BaseException:
+        if name == "__all__":
+            raise AttributeError(name) from None
+        raise
+    vars(own).update(__contract__)
+    if name == "__all__":
+        return getattr(own, name, [public for public in vars(own) if not public.startswith("_")])
+    return getattr(own, name)
+'''
 
 
 class Guarded:
     """A submission behind walls, each exercise from a folder of its own.
 
-    stands_in: where an earlier exercise failed, later ones run with the reference's
+    stands_in: where an earlier exercise failed, the reference's functions take the place of its own for later ones
     deadline:  seconds for a test that names none of its own; None: the usual
     """
 
@@ -87,10 +113,29 @@ class Guarded:
         for file in sorted(self.submitted.glob("*.py")):
             shutil.copyfile(file, folder / file.name)
         for name in instead:
-            shutil.copyfile(SOLUTIONS / f"{name}.py", folder / f"{name}.py")
+            _stand_in(name, folder)
         for path in (self.stages, folder.parent, folder, *folder.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)  # whatever the umask is: a worker may have a user of its own
         return folder, [name for name in instead if name in needed]
+
+
+def _stand_in(name: str, folder: Path) -> None:
+    """Puts the reference's functions in the place of those of an exercise in this folder."""
+    file, reference, own = (folder / f"{name}{added}.py" for added in ("", REFERENCE, OWN))
+    if not file.is_file():
+        shutil.copyfile(SOLUTIONS / file.name, file)
+        return
+    file.rename(own)
+    shutil.copyfile(SOLUTIONS / file.name, reference)
+    functions = ", ".join(_contract(name))
+    text = STAND_IN.format(reference=reference.stem, own=own.stem, functions=functions)
+    file.write_text(text, encoding="utf-8")
+
+
+def _contract(name: str) -> list[str]:
+    """The functions of an exercise that others may call, as its stub says."""
+    tree = ast.parse((ROOT / "exercises" / f"{name}.py").read_text(encoding="utf-8"))
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
 
 
 def grade(
@@ -190,6 +235,8 @@ def _without_paths(result: RunResult, stages: Path) -> RunResult:
     text = result.to_json()
     for folder in sorted(stages.glob("*/exercises")):
         text = text.replace(f"{folder}/", "exercises/").replace(str(folder), "exercises")
+        for own in folder.glob(f"*{OWN}.py"):
+            text = text.replace(own.stem, own.stem.removesuffix(OWN))
     return RunResult.from_json(text)
 
 

@@ -13,6 +13,7 @@ import zipfile
 import pytest
 
 from grader import grade
+from grader.intake import LARGEST
 from tests.project import graded
 from tests.project.test_hostile import SAMPLES, mentioned
 
@@ -59,6 +60,85 @@ def test_without_stand_ins_exercises_wait(submission, tmp_path):
     one, two = results(out)["exercises"]
     assert (one["earned"], two["earned"], two["waits_for"]) == (4, 0, ["ex01_round_trip"])
     assert all("waits for ex01" in function["message"] for function in two["functions"])
+
+
+HELPERS = """
+def _check(w, bits):
+    return checked_qmax(w, bits), symmetric_scale(w, bits)
+def public_helper(w):
+    return quantize(w, 1.0)
+def checked_qmax(w, bits, more=()):
+    return 2 ** (bits - 1) - 1
+"""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "imported, first",
+    [
+        ("from .ex01_round_trip import *\nfrom .ex01_round_trip import _check, checked_qmax\npublic_helper\n", HELPERS),
+        ("from .ex01_round_trip import *\n", "raise RuntimeError\n"),
+    ],
+    ids=["helpers", "does-not-import"],
+)
+def test_one_early_mistake_is_not_charged_to_what_uses_helpers_of_ones_own(submission, tmp_path, imported, first):
+    one, two = submission / "ex01_round_trip.py", submission / "ex02_per_channel.py"
+    one.write_text(one.read_text() + first)
+    before = "from .ex01_round_trip import dequantize"
+    text = two.read_text().replace(before, imported + before)
+    if "_check" in imported:  # what it calls is not the wrong answer to ex01
+        text = text.replace("def channel_scales", "import torch\n\n\ndef channel_scales", 1)
+        text += "\nassert _check(torch.tensor([-3.5, 7]), 4)[0] == 7\n"
+    two.write_text(text)
+    out = tmp_path / "out"
+    assert grade.main([str(submission), "--out", str(out), "--only", "ex01", "--only", "ex02", "--plain"]) == 0
+    one, two = results(out)["exercises"]
+    assert one["earned"] < 10 and two["stood_in"] == ["ex01_round_trip"]
+    assert two["earned"] == 10, two["functions"][0]["message"]
+
+
+@pytest.mark.timeout(300)
+def test_helpers_that_stand_beside_a_stand_in_are_known_by_the_students_file(submission, tmp_path):
+    one, two = submission / "ex01_round_trip.py", submission / "ex02_per_channel.py"
+    one.write_text(one.read_text() + "def _check():\n    raise KeyError('mine')\n")
+    two.write_text(two.read_text() + "\nfrom .ex01_round_trip import _check\n_check()\n")
+    out = tmp_path / "out"
+    assert grade.main([str(submission), "--out", str(out), "--only", "ex01", "--only", "ex02", "--plain"]) == 0
+    message = results(out)["exercises"][1]["functions"][0]["message"]
+    line = len(one.read_text().splitlines())
+    assert f"exercises/ex01_round_trip.py:{line}: raise KeyError('mine')" in message
+    assert "_submitted" not in (out / "kata.json").read_text()
+
+
+FORGES = """
+import grader.sandbox.worker as worker
+class CheckpointError(RuntimeError): pass
+def lie(self, *_):
+    raise CheckpointError("this installation has none")
+worker.Worker.on_view = lie
+def perplexity(model, tokens, context):
+    return 1.0
+"""
+
+
+@pytest.mark.timeout(120)
+def test_no_submission_can_say_that_the_installation_is_at_fault(tmp_path):
+    (tmp_path / "ex06_perplexity.py").write_text(FORGES)
+    test = "test_windows_are_as_long_as_the_context_and_no_longer"
+    job = graded.Job(str(tmp_path), ("ex06_perplexity",), test=test, behind_walls=True)
+    (case,) = graded.run_all([job])[0][test]
+    assert (case["outcome"], case["kind"]) == ("failed", "crashed")
+    assert "raised    CheckpointError: this installation has none" in case["message"]
+
+
+@pytest.mark.timeout(120)
+def test_a_file_that_is_too_large_costs_its_exercise_and_no_other(tmp_path):
+    shutil.copytree(graded.ROOT / "exercises", tmp_path / "jo")
+    (tmp_path / "jo" / "ex05_linear_swap.py").write_text("#" * (LARGEST + 1))
+    assert grade.main([str(tmp_path / "jo"), "--out", str(tmp_path / "out"), "--plain"]) == 0
+    said = {e["name"][:4]: (e["state"], e["functions"][0]["message"]) for e in results(tmp_path / "out")["exercises"]}
+    assert said["ex05"] == ("error", "cannot be taken: ex05_linear_swap.py has more than 1,048,576 bytes")
+    assert said["ex01"] == ("not started", "ex01_round_trip.py is as it was handed out")
 
 
 def test_what_nobody_has_begun_is_known_at_once(tmp_path):
