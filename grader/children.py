@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -15,11 +16,16 @@ from grader.results import Host
 from grader.scratch import scratch_folder
 from grader.syllabus import ROOT
 
+HEED = 0.2  # seconds between two looks at whether all is to stop
 START_SECONDS = 180  # for a child's imports: the first import of torch from a cold disk takes long
 
 
 class ChildGone(Exception):
     """The child's end of the pipe closed."""
+
+
+class Stopped(Exception):
+    """All is to stop: what was under way has no result."""
 
 
 class StartError(RuntimeError):
@@ -30,9 +36,10 @@ class Child:
     """An interpreter that imports what a suite needs, and then waits for one job.
 
     scratch: for its temporary files, which are not its own to remove: it may be killed at any time
+    stopped: once it is set, nobody waits for this child any more
     """
 
-    def __init__(self, seed: int, scratch: str):
+    def __init__(self, seed: int, scratch: str, stopped: threading.Event):
         reading, writing = os.pipe()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": str(seed), "TMPDIR": scratch}
@@ -48,11 +55,11 @@ class Child:
             start_new_session=True,  # so that it and all that it starts can be ended together
         )
         os.close(writing)
-        self._events, self._unread = reading, b""
+        self._events, self._unread, self._stopped = reading, b"", stopped
         self.host: Host | None = None
 
     def wait_until_ready(self) -> None:
-        """raises: StartError"""
+        """raises: StartError, Stopped"""
         if self.host:
             return
         try:
@@ -67,10 +74,15 @@ class Child:
     def receive(self, until: float) -> dict | None:
         """The next event; None when there was none until that time (of time.monotonic).
 
-        raises: ChildGone
+        raises: ChildGone, Stopped
         """
         while b"\n" not in self._unread:
-            if not select.select([self._events], [], [], max(0.0, until - time.monotonic()))[0]:
+            if self._stopped.is_set():
+                raise Stopped
+            left = until - time.monotonic()
+            if not select.select([self._events], [], [], min(HEED, max(0.0, left)))[0]:
+                if left > HEED:
+                    continue
                 return None
             received = os.read(self._events, 1 << 16)
             if not received:
@@ -114,10 +126,11 @@ class Children:
     """Hands out ready children, and can have a spare one importing while another is at work.
 
     scratch: the folder for their temporary files; None: where the system has such files
+    stopped: set by another thread, it makes whoever waits for a child get Stopped
     """
 
-    def __init__(self, seed: int, scratch: Path | None = None):
-        self._seed, self._place = seed, scratch
+    def __init__(self, seed: int, scratch: Path | None = None, stopped: threading.Event | None = None):
+        self._seed, self._place, self._stopped = seed, scratch, stopped or threading.Event()
         self._living: list[Child] = []
         self._spare: Child | None = None
 
@@ -132,7 +145,7 @@ class Children:
         self._folder.close()
 
     def take(self) -> Child:
-        """raises: StartError"""
+        """raises: StartError, Stopped"""
         self.prepare()
         child, self._spare = self._spare, None
         child.wait_until_ready()
@@ -141,7 +154,7 @@ class Children:
     def prepare(self) -> None:
         """Lets a spare child begin with its imports."""
         if self._spare is None:
-            self._spare = Child(self._seed, str(self._scratch))
+            self._spare = Child(self._seed, str(self._scratch), self._stopped)
             self._living.append(self._spare)
 
     def settle(self) -> None:

@@ -1,9 +1,13 @@
 """What the commands have in common: what is wrong with a command line, and what becomes of errors and exit codes."""
 
 import argparse
+import contextlib
+import math
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 from grader.children import StartError
 from grader.syllabus import SyllabusError, UnknownExercise
@@ -19,7 +23,8 @@ FAULTS = (UsageError, UnknownExercise, SyllabusError, StartError)  # of the comm
 def outcome(command: Callable[[], int]) -> int:
     """The exit code of a command: its own, 2 for a fault, which is said, 130 for Ctrl-C, 1 where nobody reads on."""
     try:
-        return command()
+        with _ends_as_with_ctrl_c(signal.SIGTERM, signal.SIGHUP):
+            return command()
     except FAULTS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -28,9 +33,42 @@ def outcome(command: Callable[[], int]) -> int:
     except BrokenPipeError:  # whoever read this has left, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a folder that cannot be written or read, a full disk
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"error: {said}", file=sys.stderr)
+        return 2
+
+
+@contextlib.contextmanager
+def _ends_as_with_ctrl_c(*signals: signal.Signals) -> Iterator[None]:
+    """These signals raise KeyboardInterrupt, where nobody wants something else of them (nohup, for instance)."""
+    ours = threading.current_thread() is threading.main_thread()
+    changed = [s for s in signals if ours and signal.getsignal(s) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def seed_of(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**32 - 1")
     return int(text)
+
+
+def deadline_of(most: float) -> Callable[[str], float]:
+    """For a deadline on the command line: seconds, from 1 to so many."""
+
+    def read(text: str) -> float:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not 1 <= seconds <= most:  # nor is nan
+            raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 to {most:g}")
+        return seconds
+
+    return read

@@ -8,10 +8,12 @@ Exit code 0: graded, whatever came of it; 2: the command or the installation is 
 
 import argparse
 import ast
+import errno
 import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -35,7 +37,7 @@ from grader.results import (
 )
 from grader.runner import Interrupted, needs_not_met, run, suite_hash
 from grader.sandbox import walls
-from grader.scratch import scratch_folder
+from grader.scratch import scratch_folder, sweep
 from grader.syllabus import ROOT, Exercise
 
 SOLUTIONS = ROOT / "solutions"
@@ -81,11 +83,22 @@ class Guarded:
 
     stands_in: where an earlier exercise failed, the reference's functions take the place of its own for later ones
     deadline:  seconds for a test that names none of its own; None: the usual
+    stopped:   once it is set, the run ends
     """
 
-    def __init__(self, taken: Taken, stages: Path, built: walls.Walls, stands_in: bool, deadline: float | None = None):
-        self.submitted, self._left, self.stages, self.stands_in = taken.place, taken.left, stages, stands_in
-        self.scratch = stages.parent
+    def __init__(
+        self,
+        taken: Taken,
+        stages: Path,
+        built: walls.Walls,
+        stands_in: bool,
+        deadline: float | None = None,
+        stopped: threading.Event | None = None,
+    ):
+        self.submitted, self.names, self._left = taken.place, taken.names, taken.left
+        self.stages, self.scratch, self.stands_in = stages, stages.parent, stands_in
+        self.deadline, self.stopped = deadline, stopped
+        self.staged: list[Path] = []
         self.options = [f"--walls={json.dumps(asdict(built))}"]
         self.options += [] if deadline is None else [f"--deadline={deadline}"]
 
@@ -93,11 +106,14 @@ class Guarded:
         return [] if self.stands_in else needs_not_met(exercise, states)
 
     def known(self, exercise: Exercise) -> ExerciseResult | None:
-        """Of a file that could not be taken, is missing, or is as it was handed out: there nobody has begun."""
+        """Of a file that could not be taken, is missing, or is as it was handed out: there nobody has begun.
+
+        raises: OSError for one that was taken and is gone again, which is no fault of the submission's
+        """
         file = self.submitted / f"{exercise.name}.py"
         if file.name in self._left:
             return _blank(exercise, "error", "not run", f"cannot be taken: {self._left[file.name]}")
-        if not file.is_file():
+        if file.name not in self.names:
             return _blank(exercise, "failed", "not started", f"there is no {file.name}")
         if as_handed_out(file.name, file.read_bytes()):
             return _blank(exercise, "failed", "not started", f"{file.name} is as it was handed out")
@@ -110,10 +126,11 @@ class Guarded:
         instead = [name for name, state in states.items() if name != exercise.name and state not in FINISHED]
         instead += [n for n in sorted(needed - states.keys()) if not (self.submitted / f"{n}.py").is_file()]
         instead = [name for name in instead if self.stands_in and (SOLUTIONS / f"{name}.py").is_file()]
-        for file in sorted(self.submitted.glob("*.py")):
-            shutil.copyfile(file, folder / file.name)
+        for name in self.names:
+            shutil.copyfile(self.submitted / name, folder / name)
         for name in instead:
             _stand_in(name, folder)
+        self.staged += [folder / f"{exercise.name}.py"] * (f"{exercise.name}.py" in self.names)
         for path in (self.stages, folder.parent, folder, *folder.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)  # whatever the umask is: a worker may have a user of its own
         return folder, [name for name in instead if name in needed]
@@ -148,11 +165,14 @@ def grade(
     deadline: float | None = None,
     scratch: Path | None = None,
     before: Sequence[ExerciseResult] = (),
+    stopped: threading.Event | None = None,
 ) -> RunResult:
     """The result of one submission; where it cannot even be taken, one without points that says why.
 
     scratch: for what is written meanwhile; None: where the system has such files
     before:  what an earlier run found of other exercises
+    stopped: set by another thread, it ends this with Stopped
+    raises:  StartError, Interrupted, Stopped; OSError where what was taken is gone before all is judged
     """
     blank = nothing(submission, exercises, seed, "not run", built.tier)
     with scratch_folder("kata-grade-", scratch) as work:
@@ -162,8 +182,10 @@ def grade(
             taken = take(submission, Path(work, "submitted"), file_names())
         except IntakeError as error:
             return nothing(submission, exercises, seed, str(error), built.tier)
-        guard = Guarded(taken, stages, built, stands_in, deadline)
+        guard = Guarded(taken, stages, built, stands_in, deadline, stopped)
         result = run(exercises, guard.submitted, submission.name, seed, progress, guard, before)
+        if gone := [file for file in guard.staged if not file.is_file()]:
+            raise FileNotFoundError(errno.ENOENT, "was removed while it was graded", str(gone[0]))
         result = _without_paths(result, stages)
     result.sandbox, result.commit = built.tier, taken.commit
     result.submitted, result.contents, result.source = taken.submitted, taken.contents, clean(taken.source)
@@ -260,6 +282,7 @@ def _main(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.out} is a file: --out needs a folder")
     options.out.mkdir(parents=True, exist_ok=True)
     write(nothing(options.submission, exercises, options.seed, "grading did not end", ""), options.out, options.formats)
+    sweep("kata-grade-")
     built = walls.best()
     board.print(f"sandbox: {built.tier}")
     try:

@@ -18,16 +18,17 @@ from pathlib import Path
 from grader import similarity, tables
 from grader.board import Board, is_plain
 from grader.command import UsageError, outcome
-from grader.desk import Class, Desk
+from grader.desk import CLASS, Class, Desk
 from grader.grade import SOLUTIONS, add_rules, check_place, chosen
 from grader.live import Bar, span
 from grader.members import Member, found, take_in
 from grader.results import write_whole
 from grader.runner import suite_hash
 from grader.sandbox import walls
-from grader.scratch import scratch_folder
+from grader.scratch import scratch_folder, sweep
 from grader.syllabus import ROOT
 
+TAKEN = "kata-taken-"  # begins the names of scratch folders
 MEMORY = 3 << 30  # bytes that grading one submission may well take
 
 
@@ -62,7 +63,9 @@ def _main(options: argparse.Namespace) -> int:
         workers = 1
     handed_in = [member for member in members if member.submission]
     board.print(f"sandbox: {built.tier}", f"{len(handed_in)} submissions, {workers} at a time; speed is measured alone")
-    with scratch_folder("kata-taken-") as scratch:
+    for prefix in (TAKEN, CLASS):
+        sweep(prefix)
+    with scratch_folder(TAKEN) as scratch:
         take_in(handed_in, scratch)
     reference = similarity.pieces(sorted(SOLUTIONS.glob("ex*.py")), sorted((ROOT / "exercises").glob("ex*.py")))
     likeness = similarity.compare({m.name: m.pieces for m in handed_in if not m.refused}, reference)

@@ -3,6 +3,7 @@
 The only place that decides what the cases of a test function add up to, and what state an exercise is in.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -215,8 +216,9 @@ def write_whole(file: Path, text: str) -> None:
         Path(partial.name).write_bytes(data)
         os.chmod(partial.name, 0o644)
         os.replace(partial.name, file)
-    except OSError:
-        os.unlink(partial.name)
+    except BaseException:  # Ctrl-C, too
+        with contextlib.suppress(OSError):
+            os.unlink(partial.name)
         raise
 
 

@@ -6,6 +6,7 @@ This side never imports torch, so that the command answers at once.
 
 import hashlib
 import shlex
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from grader.losses import Loss
 from grader.results import FINISHED, CaseResult, ExerciseResult, FunctionResult, RunResult, combine
 from grader.syllabus import ROOT, Exercise
 
-WALLS_SECONDS = 30  # more for everything that a worker behind walls is asked; it has deadlines of its own
+WALLS_SECONDS = 150  # more behind walls, where what is asked has deadlines of its own: for a worker to start (cell.py)
 LOAD_SECONDS = 60  # for a suite to load
 TEST_SECONDS = 20  # for a test without a pytest.mark.timeout of its own, as in grader/plugin.py
 EXERCISE_SECONDS = 300
@@ -45,6 +46,8 @@ class Guard(Protocol):
 
     options: list[str]  # for grader.plugin
     scratch: Path  # a folder for temporary files
+    deadline: float | None  # seconds for a test that names none of its own; None: the usual
+    stopped: threading.Event | None  # once it is set, the run ends
 
     def waits_for(self, exercise: Exercise, states: dict[str, str]) -> list[str]:
         """The exercises without which this one is not run, after others came out like that."""
@@ -73,13 +76,13 @@ def run(
     submission: the folder to check; `shown` is its name in the result
     guard:      for a submission that nobody vouches for
     before:     other exercises, as an earlier run found them
-    raises:     StartError, Interrupted
+    raises:     StartError, Interrupted; Stopped where the guard says so
     """
     result = RunResult(submission=shown, seed=seed, suite=suite_hash())
     waits_for = guard.waits_for if guard else needs_not_met
     states: dict[str, str] = {exercise.name: exercise.state for exercise in before}
     try:
-        with Children(seed, guard.scratch if guard else None) as children:
+        with Children(seed, guard.scratch if guard else None, guard.stopped if guard else None) as children:
             for index, exercise in enumerate(exercises):
                 if waiting := waits_for(exercise, states):
                     outcome = _result(exercise, waits_for=waiting)
@@ -95,7 +98,8 @@ def run(
                         children.settle()
                     folder, instead = guard.stage(exercise, states) if guard else (submission, [])
                     job = _job(exercise, folder, shown, seed, guard.options if guard else [])
-                    outcome = _Suite(exercise, job, progress).run(child, children)
+                    seconds = (guard and guard.deadline) or TEST_SECONDS
+                    outcome = _Suite(exercise, job, progress, seconds).run(child, children)
                     outcome.stood_in = instead
                 states[exercise.name] = outcome.state
                 result.exercises.append(outcome)
@@ -136,10 +140,13 @@ def _job(exercise: Exercise, submission: Path, shown: str, seed: int, options: l
 
 
 class _Suite:
-    """One exercise under test: what was collected, and what came of it so far."""
+    """One exercise under test: what was collected, and what came of it so far.
 
-    def __init__(self, exercise: Exercise, job: dict, progress: Progress):
-        self.exercise, self.job, self.progress = exercise, job, progress
+    seconds: for a test that names none of its own
+    """
+
+    def __init__(self, exercise: Exercise, job: dict, progress: Progress, seconds: float = TEST_SECONDS):
+        self.exercise, self.job, self.progress, self.seconds = exercise, job, progress, seconds
         self.tests: dict[str, dict] = {}  # as grader.child describes them, by their id
         self.cases: dict[str, CaseResult] = {}
         self.running: str | None = None
@@ -183,7 +190,7 @@ class _Suite:
                 self.problem = f"{self.job['suite']} does not load: {message}"
             case {"event": "started", "id": test}:
                 self.running = test
-                self._allow(self.tests[test]["seconds"] or TEST_SECONDS)
+                self._allow(self.tests[test]["seconds"] or self.seconds)
                 self.progress.testing(self.exercise, self.tests[test]["name"], len(self.cases), len(self.tests))
             case {"event": "finished", "id": test, "result": result}:
                 file = losses.shorten(result["file"]) if result["file"] else None

@@ -9,11 +9,14 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
-from grader import grade
+from grader import grade, runner, syllabus
+from grader.children import StartError
 from grader.intake import LARGEST
+from grader.sandbox import cell, walls
 from tests.project import graded
 from tests.project.test_hostile import SAMPLES, mentioned
 
@@ -187,6 +190,29 @@ def test_a_run_that_is_killed_leaves_no_points_and_no_process(submission, tmp_pa
     while mentioned(str(tmp_path)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_run_behind_walls_waits_for_all_that_a_worker_may_take():
+    """Its start included, and a longer deadline: the worker's own ends what does not."""
+    test = {"id": "t", "name": "t", "case": "", "points": 1, "seconds": None}
+    silent = SimpleNamespace(testing=lambda *_: None)
+    suite = runner._Suite(syllabus.load()[0], {"suite": "", "options": ["--walls={}"]}, silent, 90)
+    suite._note({"event": "collected", "tests": [test]})
+    suite._note({"event": "started", "id": "t"})
+    assert suite.until - suite.since > 90 + cell.START_SECONDS + cell.END_SECONDS
+
+
+def test_the_deadline_of_a_class_is_that_of_its_runs(submission, monkeypatch):
+    seen = []
+
+    def work(suite, *_):
+        seen.append(suite.seconds)
+        raise StartError
+
+    monkeypatch.setattr(runner._Suite, "_work", work)
+    with pytest.raises(StartError):
+        grade.grade(submission, syllabus.load()[:1], 1, None, walls.PRACTICE, deadline=77)
+    assert seen == [77]
 
 
 def _is_worker(pid: int) -> bool:
