@@ -7,6 +7,7 @@ the stubs bring counts for nothing, and neither does what many in the class have
 """
 
 import ast
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 
 PIECE = 16  # nodes
 COMMON = 5  # programs that may share a piece before it counts as what everybody writes; in a large class half of it
+LONGEST = 30_000  # bytes of a file that is compared; of ours none has 6,000
+MOST = 5_000  # nodes of a file that are; of ours none has 600
 FEWEST = 40  # pieces: of less than that nothing can be said
 
 Pieces = frozenset[int]
@@ -29,7 +32,16 @@ class Likeness:
 
 def pieces(files: Sequence[Path], stubs: Sequence[Path] = ()) -> Pieces:
     """Of all these files together, without those of the stubs. A file that does not compile has none."""
-    return frozenset(_of_files(files)) - frozenset(_of_files(stubs))
+    return compared(files, stubs)[0]
+
+
+def compared(files: Sequence[Path], stubs: Sequence[Path] = ()) -> tuple[Pieces, list[str]]:
+    """The same, and the names of those files that are too long to be looked at in full."""
+    read = [_of_file(file) for file in files]
+    of_stubs = {piece for stub in stubs for piece in _of_file(stub)[0]}
+    found = {piece for of_file, _ in read for piece in of_file}
+    too_long = [file.name for file, (_, whole) in zip(files, read, strict=True) if not whole]
+    return frozenset(found - of_stubs), too_long
 
 
 def compare(
@@ -55,13 +67,20 @@ def compare(
     return found
 
 
-def _of_files(files: Sequence[Path]) -> Iterator[int]:
-    for file in files:
-        try:
-            tree = ast.parse(file.read_bytes())
-            yield from (piece for body in _bodies(tree) for piece in _cut(list(_nodes(body))))
-        except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
-            continue
+def _of_file(file: Path) -> tuple[set[int], bool]:
+    """Its pieces, and whether that is all of them."""
+    try:
+        if file.stat().st_size > LONGEST:
+            return set(), False
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
+        return set(), True
+    found, left = set(), MOST
+    for body in _bodies(tree):
+        nodes = list(itertools.islice(_nodes(body), left))
+        found.update(_cut(nodes))
+        left -= len(nodes)
+    return found, left > 0
 
 
 def _bodies(tree: ast.Module) -> Iterator[ast.AST]:
@@ -76,36 +95,36 @@ def _cut(nodes: list[str]) -> Iterator[int]:
         yield hash(tuple(nodes[k : k + PIECE]))
 
 
-def _nodes(node: ast.AST, top: bool = True) -> Iterator[str]:
+def _nodes(body: ast.AST) -> Iterator[str]:
     """The tree in order: kinds of nodes, attributes and numbers as they are, names all alike."""
-    match node:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() if not top:
-            return  # a body of its own
-        case ast.FunctionDef() | ast.AsyncFunctionDef():
-            children: list[ast.AST] = [*node.args.args, *_without_docstring(node.body)]
-            yield "def"
-        case ast.Name():
-            yield "name"
-            return
-        case ast.Attribute():
-            yield f".{node.attr}"
-            children = [node.value]
-        case ast.Constant():
-            yield _constant(node.value)
-            return
-        case ast.arg():
-            yield "argument"
-            return
-        case ast.AnnAssign() if node.value is not None:
-            yield "Assign"
-            children = [node.target, node.value]
-        case ast.expr_context():
-            return
-        case _:
-            yield type(node).__name__
-            children = list(ast.iter_child_nodes(node))
-    for child in children:
-        yield from _nodes(child, top=False)
+    waiting = [body]
+    while waiting:  # no recursion: in a tree that is deep each step would take as long as it is deep
+        node = waiting.pop()
+        children: list[ast.AST] = []
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if node is not body:
+                continue  # a body of its own
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                children = [*node.args.args, *_without_docstring(node.body)]
+                yield "def"
+            case ast.Name():
+                yield "name"
+            case ast.Attribute():
+                yield f".{node.attr}"
+                children = [node.value]
+            case ast.Constant():
+                yield _constant(node.value)
+            case ast.arg():
+                yield "argument"
+            case ast.AnnAssign() if node.value is not None:
+                yield "Assign"
+                children = [node.target, node.value]
+            case ast.expr_context():
+                pass
+            case _:
+                yield type(node).__name__
+                children = list(ast.iter_child_nodes(node))
+        waiting += reversed(children)
 
 
 def _constant(value: object) -> str:

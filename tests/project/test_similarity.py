@@ -2,6 +2,7 @@
 
 import ast
 import random
+import time
 
 import pytest
 
@@ -83,3 +84,23 @@ def test_what_does_not_compile_has_no_pieces(tmp_path):
     for name, text in {"a": b"def f(:\n", "b": b"\0", "c": b"\xff\xfe", "d": b"(" * 100_000}.items():
         (tmp_path / f"{name}.py").write_bytes(text)
     assert similarity.pieces(sorted(tmp_path.glob("*.py"))) == frozenset()
+
+
+def test_a_file_that_nobody_wrote_costs_little(tmp_path):
+    dense = "def f(x):\n    return [" + "0," * 12_000 + "]\n"
+    deep = "def f(x):\n    return " + "+".join(["x"] * 400) + "\n"
+    files = {
+        "numbers": "x = [" + "1," * 520_000 + "]\n",
+        "dense": dense,
+        "deep": deep.join("" for _ in range(30)),
+        "brackets": "x = " + "[" * 25_000,
+        "minus": "x = " + "-" * 25_000 + "1\n",
+        "attributes": "x" + ".y" * 12_000 + "\n",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    began, cpu = time.monotonic(), time.process_time()
+    found, too_long = similarity.compared([tmp_path / f"{name}.py" for name in files])
+    assert time.process_time() - cpu < 2 and time.monotonic() - began < 30
+    assert len(found) <= 2 * similarity.MOST and {"numbers.py", "dense.py", "deep.py"} <= set(too_long)
+    assert not similarity.compared(SOLUTIONS, STUBS)[1]
