@@ -8,25 +8,28 @@ Exit code 0: graded, whatever came of it; 2: the command or the installation is 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from grader import similarity, tables
 from grader.board import Board, is_plain
-from grader.command import UsageError, outcome
+from grader.command import UsageError, deadline_of, outcome
 from grader.desk import CLASS, Class, Desk
 from grader.grade import SOLUTIONS, add_rules, check_place, chosen
 from grader.live import Bar, span
-from grader.members import Member, found, take_in
+from grader.members import Member, doubts, found, remedy, take_in
+from grader.platforms import legible
 from grader.results import write_whole
-from grader.runner import suite_hash
+from grader.runner import EXERCISE_SECONDS, suite_hash
 from grader.sandbox import walls
-from grader.scratch import scratch_folder, sweep
-from grader.syllabus import ROOT
+from grader.scratch import hold, scratch_folder, sweep
+from grader.syllabus import ROOT, Exercise
 
 TAKEN = "kata-taken-"  # begins the names of scratch folders
 MEMORY = 3 << 30  # bytes that grading one submission may well take
@@ -37,15 +40,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    exercises, board = chosen(options), Board(is_plain(options.plain))
+    exercises = chosen(options)
     check_place(options)
     if not options.submissions.is_dir():
         raise UsageError(f"there is no folder {options.submissions}: name the one that holds the submissions")
+    if options.out.resolve().is_relative_to(options.submissions.resolve()):
+        raise UsageError(f"{options.out} lies in {options.submissions}, as a submission does: name a folder beside it")
+    if options.out.exists() and not options.out.is_dir():
+        raise UsageError(f"{options.out} is a file: --out needs a folder")
     members, passed_over = found(options.submissions, options.roster)
     if not any(member.submission for member in members):
         raise UsageError(f"{options.submissions} holds no submission: a folder or a zip for each student")
+    board = Board(is_plain(options.plain))
     for name in passed_over:
-        board.print(f"passed over: {name} is neither a folder nor a zip")
+        board.print(f"passed over: {legible(remedy(options.submissions / name))}")
+    for doubt in doubts(members):
+        board.print(f"warning: {legible(doubt)}")
+    with _sole(options.out):
+        return _grade(options, exercises, members, board)
+
+
+def _grade(options: argparse.Namespace, exercises: Sequence[Exercise], members: Sequence[Member], board: Board) -> int:
     built = walls.best()
     rules = Class(
         options.seed,
@@ -93,20 +108,36 @@ def _main(options: argparse.Namespace) -> int:
     write_tables()
     seconds = time.monotonic() - began
     board.print(f"{len(handed_in)} graded in {span(seconds)}: {options.out / 'gradebook.csv'}, items.csv, students/")
-    broken = [member.name for member in handed_in if member.result and member.result.broken]
+    broken = [legible(member.name) for member in handed_in if member.result and member.result.broken]
     if broken:
         board.print(f"not graded, through no fault of theirs: {', '.join(broken)}; give the same command again")
     return 2 if broken else 0
 
 
+@contextlib.contextmanager
+def _sole(out: Path) -> Iterator[None]:
+    """One run at a time writes into a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / ".lock"
+    file.touch()
+    lock = hold(file)
+    if lock is None:
+        raise UsageError(f"another run is at work in {out}: wait until it is done, or name another --out")
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
 def _same_class(out: Path, rules: Class) -> None:
     """A gradebook has one set of rules: another needs another folder."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: --out needs a folder")
     out.mkdir(parents=True, exist_ok=True)
     file, mine = out / "class.json", json.loads(json.dumps(asdict(rules)))
     if file.is_file():
-        there = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            there = dict(json.loads(file.read_bytes()))
+        except (ValueError, TypeError):
+            raise UsageError(f"{file} is damaged: remove it if {out} is this class's, or name a new --out") from None
         different = [key for key in mine if there.get(key) != mine[key]]
         if different:
             key = different[0]
@@ -123,7 +154,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--workers", type=int, choices=range(1, 33), metavar="N", help="so many at a time (cores, <= 4)"
     )
     add_rules(parser)
-    parser.add_argument("--deadline", type=float, metavar="SECONDS", help="for a test that names none of its own (20)")
+    parser.add_argument(
+        "--deadline",
+        type=deadline_of(EXERCISE_SECONDS),
+        metavar="SECONDS",
+        help="for a test that names none of its own (20)",
+    )
     return parser.parse_args(argv)
 
 

@@ -3,6 +3,7 @@
 from rich.progress import BarColumn, Progress, TextColumn
 
 from grader.board import Board
+from grader.platforms import legible
 from grader.results import ExerciseResult, RunResult, short_name, title
 from grader.syllabus import Exercise
 
@@ -70,7 +71,7 @@ class Bar:
         elif finished:
             points = f"{finished.earned} of {finished.points} points"
             self._board.print(
-                f"{self._done} of {self._students}: {finished.submission}, {points}; {words or 'all done'}"
+                f"{self._done} of {self._students}: {legible(finished.submission)}, {points}; {words or 'all done'}"
             )
 
 

@@ -1,16 +1,22 @@
 """Who is in a class, by what was handed in and what a roster says."""
 
-import csv
+import hashlib
+import itertools
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grader import intake, similarity
-from grader.command import UsageError
+from grader import intake, rosters, similarity
 from grader.grade import file_names
 from grader.results import RunResult
 from grader.syllabus import ROOT
+
+UNKNOWN = "not in the roster"
+MISSING = "nothing handed in"
+ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+LOOKED_AT = 1000  # entries of a submission, for folders of other students
 
 
 @dataclass
@@ -32,18 +38,48 @@ def found(submissions: Path, roster: Path | None) -> tuple[list[Member], list[st
 
     raises: UsageError
     """
-    entries = sorted(entry for entry in submissions.iterdir() if not entry.name.startswith("."))
+    entries = sorted(
+        e for e in submissions.iterdir() if not e.name.startswith(".") and e.name not in intake.PASSED_OVER
+    )
     handed_in = [e for e in entries if not e.is_symlink() and (e.is_dir() or e.suffix.lower() == ".zip")]
-    passed_over = [e.name for e in entries if e not in handed_in]
-    stems = Counter(_stem(entry) for entry in handed_in)
-    by_name = {entry.name if stems[_stem(entry)] > 1 else _stem(entry): entry for entry in handed_in}
-    known = _roster(roster) if roster else {}
-    members = [Member(name, path, known.get(name, {})) for name, path in by_name.items()]
+    passed_over = [e for e in entries if e not in handed_in]
+    by_name = _named(handed_in)
+    rows = rosters.read(roster) if roster else {}
+    row_of = _matched(by_name, rows)
+    members = [Member(name, path, rows[row_of[name]] if name in row_of else {}) for name, path in by_name.items()]
     for member in members:
-        if roster and member.name not in known:
-            member.note = "not in the roster"
-    missing = [Member(name, None, row, note="nothing handed in") for name, row in known.items() if name not in by_name]
-    return members + missing, passed_over
+        if roster and member.name not in row_of:
+            member.note = UNKNOWN
+    there = {_meaning(_without_ending(entry)): remedy(entry) for entry in passed_over}
+    without = [name for name in rows if name not in row_of.values()]
+    missing = [Member(name, None, rows[name], note=there.get(_meaning(name), MISSING)) for name in without]
+    return members + missing, [entry.name for entry in passed_over]
+
+
+def remedy(entry: Path) -> str:
+    """What to do about something that was passed over."""
+    if entry.is_symlink():
+        return f"{entry.name} is there, and is a link: put the folder itself there"
+    if entry.suffix.lower() in ARCHIVES:
+        return f"{entry.name} is there: unpack it"
+    if entry.suffix.lower() == ".py":
+        return f"{entry.name} is there: put it into a folder of the student's"
+    return f"{entry.name} is neither a folder nor a zip"
+
+
+def doubts(members: Sequence[Member]) -> list[str]:
+    """What looks like a mistake of whoever collected the submissions, in a line each."""
+    handed_in, missing = [m for m in members if m.submission], [m for m in members if not m.submission]
+    said = []
+    if missing and handed_in and all(m.note == UNKNOWN for m in handed_in):
+        names = f"it has {missing[0].name!r}, for instance, and there is {handed_in[0].name!r}"
+        said.append(f"nobody in the roster has handed in anything: {names}")
+    for member in handed_in:
+        inside = _students_within(member.submission)
+        if len(inside) > 1:
+            folders = ", ".join(inside[:3]) + ", ..." * (len(inside) > 3)
+            said.append(f"{member.name} has several folders with exercises ({folders}): is it one level too deep?")
+    return said
 
 
 def take_in(members: Sequence[Member], scratch: Path) -> None:
@@ -54,33 +90,62 @@ def take_in(members: Sequence[Member], scratch: Path) -> None:
         try:
             taken = intake.take(member.submission, folder, file_names())
             member.contents = taken.contents
-            member.pieces = similarity.pieces([folder / name for name in taken.names], stubs)
+            member.pieces, too_long = similarity.compared([folder / name for name in taken.names], stubs)
         except Exception as error:  # whatever is in there, it is this student's affair
             member.refused = f"cannot be taken: {error}"
-            member.contents = "none"
+            member.contents = f"none: {hashlib.sha256(member.refused.encode(errors='replace')).hexdigest()}"
+        else:
+            if too_long:
+                notes = [member.note] * bool(member.note) + [f"too long to be compared: {', '.join(too_long)}"]
+                member.note = "; ".join(notes)
 
 
-def _stem(entry: Path) -> str:
-    return entry.stem if entry.is_file() else entry.name
+def _named(handed_in: Iterable[Path]) -> dict[str, Path]:
+    """Each under a name of its own: without its `.zip`, where no other could be called like that."""
+    names = {entry: (_alike(entry.stem if entry.is_file() else entry.name), _alike(entry.name)) for entry in handed_in}
+    taken = Counter(name for both in names.values() for name in set(both))
+    return {e.stem if e.is_file() and taken[short] == 1 else e.name: e for e, (short, _) in names.items()}
 
 
-def _roster(file: Path) -> dict[str, dict[str, str]]:
-    """Rows by folder name; the column `folder` has it, or else the first column."""
+def _matched(names: Iterable[str], rows: Iterable[str]) -> dict[str, str]:
+    """The row of the roster that is a submission's: of the same name, or the only one whose name means the same."""
+    same = set(names) & set(rows)
+    left, left_rows = (_by_meaning(name for name in some if name not in same) for some in (names, rows))
+    return {name: name for name in same} | {left[m]: left_rows[m] for m in left.keys() & left_rows.keys()}
+
+
+def _by_meaning(names: Iterable[str]) -> dict[str, str]:
+    names = list(names)
+    count = Counter(map(_meaning, names))
+    return {_meaning(name): name for name in names if count[_meaning(name)] == 1}
+
+
+def _meaning(name: str) -> str:
+    """What a person means by the name of a folder or a zip."""
+    return _alike(name.strip().rstrip("/\\")).removesuffix(".zip")
+
+
+def _alike(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _without_ending(entry: Path) -> str:
+    name = entry if entry.is_dir() else entry.with_suffix("")
+    while name.suffix.lower() in ARCHIVES:
+        name = name.with_suffix("")
+    return name.name
+
+
+def _students_within(submission: Path) -> list[str]:
+    """Folders side by side in a submission that hold exercises, each: more than one student has."""
+    names = file_names()
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.DictReader(opened)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"the roster {file} cannot be read: {error}") from None
-    key = next((column for column in columns if column.strip().lower() == "folder"), columns[0] if columns else "")
-    if not key or not rows:
-        raise UsageError(f"the roster {file} has no rows: give a CSV with a column `folder`, and names as you like")
-    known: dict[str, dict[str, str]] = {}
-    for row in rows:
-        name = (row[key] or "").strip()
-        if name in known:
-            raise UsageError(f"the roster {file} has {name!r} twice")
-        if name:
-            known[name] = {column: (row[column] or "") for column in columns if column != key}
-    return known
+        inside = sorted(entry for entry in itertools.islice(submission.iterdir(), LOOKED_AT) if entry.is_dir())
+        return [
+            folder.name
+            for folder in inside
+            if folder.name not in intake.PASSED_OVER | intake.UNWANTED and not folder.is_symlink()
+            if any((place / name).is_file() for place in (folder, folder / "exercises") for name in names)
+        ]
+    except OSError:  # a zip, or a folder that cannot be read
+        return []

@@ -17,6 +17,7 @@ OURS = {  # columns of the gradebook that a roster may have, too
     *("student", "points", "of", "scaled", "status", "undecided", "reference stood in for", *HEADLINE, "most like"),
     *("share alike", "share like solutions", "submitted", "commit", "seed", "suite", "sandbox", "note"),
 }
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # begins one somewhere
 FEW = 3  # misconceptions named for one test
 
 
@@ -53,7 +54,7 @@ def students(
 
 def items(members: Sequence[Member], exercises: Sequence[Exercise]) -> str:
     """A row a test: how many passed it, and the known mistakes that failed ones look like."""
-    graded = [m.result for m in members if m.result and not m.refused]
+    graded = [m.result for m in members if m.result and not m.refused and not m.result.broken]
     rows = []
     for exercise in exercises:
         suites = [e for result in graded for e in result.exercises if e.name == exercise.name]
@@ -81,7 +82,7 @@ def status_of(member: Member) -> str:
     if member.refused:
         return member.refused
     if member.submission is None:
-        return "nothing handed in"
+        return member.note
     if member.result and member.result.broken:
         return f"not graded: {member.result.broken}"
     return "graded" if member.result else "not graded yet"
@@ -94,13 +95,12 @@ def _undecided(function: FunctionResult) -> bool:
 def _csv(rows: list[dict]) -> str:
     text = io.StringIO()
     if rows:
-        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([map(_harmless, rows[0]), *(map(_harmless, row.values()) for row in rows)])
     return text.getvalue()
 
 
 def _harmless(value: object) -> object:
     """A cell that no spreadsheet takes for a formula (OWASP: CSV injection)."""
     value = platforms.legible(value) if isinstance(value, str) else value
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
