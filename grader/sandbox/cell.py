@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +57,19 @@ class Cell:
     """A worker that runs one submission, behind walls.
 
     submission: the staged folder, or None for a worker that only runs what the suite sends it
-    scratch:    the only folder that it may write into
+    own:        the folder where it begins, its home
+    scratch:    the folder that it shares with the suite. Into these two it may write, and nowhere else
     """
 
-    def __init__(self, walls: Walls, submission: Path | None, scratch: Path, threads: int, seed: int):
+    def __init__(self, walls: Walls, submission: Path | None, own: Path, scratch: Path, threads: int, seed: int):
         ours, theirs = socket.socketpair()
         self._control, wardens = socket.socketpair()
         buffer, self._out, self._err = shared_buffer(sealed=not walls.portable), _Prints(), _Prints()
         folder = str(submission or scratch)
         if walls.uid is not None:
-            os.chown(scratch, walls.uid, walls.uid)
+            for place in (own, scratch):
+                os.chown(place, walls.uid, walls.uid)
+        _furnish(own, submission)
         inside = {"channel": theirs.fileno(), "buffer": buffer, "submission": folder, "threads": threads}
         keep = [theirs.fileno(), buffer]
         self._warden = start_warden(
@@ -74,11 +77,11 @@ class Cell:
             wardens,
             keep,
             (self._out.end, self._err.end),
-            scratch,
+            [own, scratch],
             readable=[*_texts(), *(str(ROOT / name) for name in INSIDE), folder],
             listable=[str(ROOT)],  # names only; imports look there
             command=[sys.executable, "-I", "-B", "-c", BEGIN, str(ROOT), json.dumps(inside)],
-            environment=_environment(scratch, seed),
+            environment=_environment(own, seed),
         )
         for end in (wardens, theirs):
             end.close()
@@ -185,13 +188,18 @@ class Cell:
 
 
 def start_warden(
-    walls: Walls, control: socket.socket, keep: list[int], outputs: tuple[int, int], folder: Path, **order: Any
+    walls: Walls,
+    control: socket.socket,
+    keep: list[int],
+    outputs: tuple[int, int],
+    folders: Sequence[Path],
+    **order: Any,
 ) -> subprocess.Popen:
     """Starts a warden, which starts a command behind walls.
 
     control:  the warden's end of a pair of sockets
     keep:     file descriptors that the command keeps; outputs: those that become its standard output and error
-    folder:   where it begins, and the only one that it may write into
+    folders:  the only ones that it may write into; it begins in the first
     order:    its `command` and `environment`; what it may read besides the system (`readable`), and list (`listable`)
     """
     spec = order | {
@@ -210,8 +218,8 @@ def start_warden(
         "seccomp": walls.seccomp,
         "portable": walls.portable,
         "readable": [*SYSTEM, *_settings(), *_pythons(), *order["readable"]],
-        "writable": [str(folder), "/dev/null"],
-        "folder": str(folder),
+        "writable": [*map(str, folders), "/dev/null"],
+        "folders": [*map(str, folders)],
     }
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-B", WARDEN, json.dumps(spec)],
@@ -269,13 +277,21 @@ def _texts() -> list[str]:
     return [os.environ["KATA_TEXTS"]] if "KATA_TEXTS" in os.environ else []
 
 
+def _furnish(own: Path, submission: Path | None) -> None:
+    """Links to what a script finds where it is run, in the project's folder. What lies there already stays."""
+    for name, place in (("llm", ROOT / "llm"), ("exercises", submission)):
+        with contextlib.suppress(FileExistsError):
+            if place:
+                (own / name).symlink_to(place)
+
+
 def _order(seed: int) -> str:
     """Of sets, the same for the same seed, which it does not tell."""
     return str(int.from_bytes(hashlib.sha256(f"order {seed}".encode()).digest()[:4]))
 
 
-def _environment(scratch: Path, seed: int) -> dict[str, str]:
+def _environment(own: Path, seed: int) -> dict[str, str]:
     # who asks for a user's name gets one, though nobody may have the worker's number
-    mine = {"USER": "student", "LOGNAME": "student", "HOME": str(scratch), "TMPDIR": str(scratch)}
+    mine = {"USER": "student", "LOGNAME": "student", "HOME": str(own), "TMPDIR": str(own)}
     mine["PYTHONHASHSEED"] = _order(seed)
     return {name: os.environ[name] for name in KEPT if name in os.environ} | mine

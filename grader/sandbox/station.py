@@ -21,6 +21,7 @@ from grader.sandbox.cell import START_SECONDS, Cell, Lost
 from grader.sandbox.view import rebuilt
 from grader.sandbox.walls import Walls
 from grader.sandbox.wire import Frame, Odd, Token
+from grader.scratch import discard
 from grader.values import Packed, module_bytes, pack, refuse, tensors_within, unpack
 
 REPLACEMENTS = 1  # workers that an exercise gets after its first
@@ -44,7 +45,8 @@ class Home:
     def __init__(self, submission: Path, walls: Walls, scratch: Path, seed: int):
         self.walls, self.seed, self.threads = walls, seed, torch.get_num_threads()
         self._submission, self.scratch = submission, scratch
-        self._apart = tempfile.TemporaryDirectory(prefix="kata-", ignore_cleanup_errors=True)  # for the suite's worker
+        self._own = Path(tempfile.mkdtemp(prefix="kata-"))  # where the student's workers begin
+        self._apart = Path(tempfile.mkdtemp(prefix="kata-"))  # and the suite's
         self._keys = itertools.count(1)
         self.student = Station(self, submission)
         self._host: Station | None = None
@@ -58,8 +60,8 @@ class Home:
 
     def cell(self, submission: Path | None) -> Cell:
         if submission:
-            return Cell(self.walls, submission, self.scratch, self.threads, self.seed)
-        return Cell(self.walls.for_the_suite(), None, Path(self._apart.name), self.threads, self.seed)
+            return Cell(self.walls, submission, self._own, self.scratch, self.threads, self.seed)
+        return Cell(self.walls.for_the_suite(), None, self._apart, self._apart, self.threads, self.seed)
 
     def new_key(self) -> int:
         return next(self._keys)
@@ -105,7 +107,8 @@ class Home:
     def close(self) -> None:
         for station in self.stations():
             station.close()
-        self._apart.cleanup()
+        for folder in (self._own, self._apart):
+            discard(folder)
 
 
 class Station:

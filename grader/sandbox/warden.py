@@ -9,6 +9,7 @@ ended. When the socket closes, all is over.
 
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import resource
@@ -17,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -27,7 +28,7 @@ from grader.sandbox import landlock, linux, processes, seccomp
 CAPSET = {"x86_64": 126, "aarch64": 91}
 LOOK, LOOK_ANYWHERE = 0.1, 0.5  # seconds between two looks at the worker's memory
 LEFT_FREE = 256 << 20  # bytes of the machine's memory
-FILES = 50_000  # in the scratch folder
+FILES = 50_000  # in its folders
 FAIR = 1 << 30  # bytes that a worker may hold even where the machine has little left
 PASSES = 50  # over the processes, until all of them are stopped
 AT_ONCE = 200  # processes that have ended, taken note of before anything else is done
@@ -78,7 +79,7 @@ def _become_the_worker(spec: dict) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(spec["stdout"], 1)
         os.dup2(spec["stderr"], 2)
-        os.chdir(spec["folder"])
+        os.chdir(spec["folders"][0])
         os.execve(spec["command"][0], spec["command"], spec["environment"])
     except BaseException as error:
         os.write(spec["stderr"], f"the worker cannot be walled in: {error}\n".encode())
@@ -130,10 +131,10 @@ Kind = processes.Linux | processes.Anywhere
 
 
 class _Disk:
-    """The room that a scratch folder takes: measured only when its disk has lost as much, to whomever."""
+    """The room that a worker's folders take: measured only when their disk has lost as much, to whomever."""
 
-    def __init__(self, folder: str, limit: int):
-        self._folder, self._limit = folder, limit
+    def __init__(self, folders: Sequence[str], limit: int):
+        self._folders, self._limit = folders, limit
         self._bytes, self._files = self._free()
 
     def is_full(self, unnamed: Callable[[], int]) -> bool:
@@ -143,7 +144,8 @@ class _Disk:
             return False
         taken, count = unnamed(), 0
         too_deep: list[OSError] = []
-        for place, _, names in os.walk(self._folder, onerror=too_deep.append):
+        walks = (os.walk(folder, onerror=too_deep.append) for folder in self._folders)
+        for place, _, names in itertools.chain(*walks):
             count += 1 + len(names)
             for name in names:
                 with contextlib.suppress(OSError):
@@ -153,15 +155,16 @@ class _Disk:
         return taken > self._limit or bool(too_deep)
 
     def _free(self) -> tuple[int, int]:
-        status = os.statvfs(self._folder)
-        return status.f_bavail * status.f_frsize, status.f_favail
+        """Bytes and files, of each disk that the folders are on."""
+        disks = {os.stat(folder).st_dev: os.statvfs(folder) for folder in self._folders}.values()
+        return sum(disk.f_bavail * disk.f_frsize for disk in disks), sum(disk.f_favail for disk in disks)
 
 
 def _watch(control: socket.socket, worker: int, spec: dict, kind: Kind) -> tuple[str, int | None]:
     """Why it is over, and the worker's exit status where it ended by itself."""
     poll = select.poll()
     poll.register(control, select.POLLIN | select.POLLHUP)
-    disk = _Disk(spec["folder"], spec["disk"])
+    disk = _Disk(spec["folders"], spec["disk"])
     looked, pause = 0.0, LOOK_ANYWHERE if spec["portable"] else LOOK
     while True:
         if poll.poll(pause * 1000):

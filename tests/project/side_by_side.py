@@ -83,7 +83,7 @@ def within_walls(command: list, folder: Path, memory: int) -> None:
         theirs,
         [],
         (null, null),
-        folder,
+        [folder],
         readable=[str(folder)],
         listable=[],
         command=[str(word) for word in command],

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -280,12 +281,27 @@ def test_without_any_wall_it_is_practice_and_says_so(monkeypatch, system):
 
 @pytest.mark.timeout(60)
 def test_what_is_in_the_scratch_folder_is_the_suites_or_the_students(tmp_path):
-    (tmp_path / "ex01_x.py").write_text("import os\ndef main(argv):\n    print(os.listdir())\n")
+    (tmp_path / "ex01_x.py").write_text("import os\ndef main(argv):\n    print(os.listdir(*argv))\n")
     student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
     student.files.write("given", b"")
-    ran = student.run([])
+    ran = student.run([student.files.path()])
     student.close()
     assert ran.stdout == "['given']\n"
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_begins_in_a_folder_of_its_own_that_looks_like_the_projects(tmp_path):
+    (tmp_path / "ex01_x.py").write_text(
+        "import os, tempfile\ndef main(argv):\n    print(sorted(os.listdir()))\n    here = os.getcwd()\n"
+        "    assert here == os.path.expanduser('~') == tempfile.gettempdir()\n"
+        "    open('log', 'x').close()\n    open('llm/checkpoint/card.json').close()\n"
+        "    open('exercises/ex01_x.py').close()\n    print(here)\n"
+    )
+    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
+    names, here = student.run([]).stdout.splitlines()
+    assert names == "['exercises', 'llm']" and student.files.names() == [] and Path(here, "log").exists()
+    student.close()
+    assert not Path(here).exists()
 
 
 # ---- processes -------------------------------------------------------------------------------------------------------
@@ -345,7 +361,7 @@ def _group(pid: int) -> int:
 
 def _lost_much(folder) -> _Disk:
     """Of a disk that has lost a terabyte, to whomever, since the worker began."""
-    disk = _Disk(str(folder), 1 << 20)
+    disk = _Disk([str(folder)], 1 << 20)
     disk._bytes += 1 << 40
     return disk
 
@@ -354,11 +370,23 @@ def test_only_ones_own_files_count(tmp_path):
     assert not _lost_much(tmp_path).is_full(lambda: 0)
     (tmp_path / "file").write_bytes(b"x" * (2 << 20))
     assert _lost_much(tmp_path).is_full(lambda: 0)
-    assert not _Disk(str(tmp_path), 1 << 40).is_full(lambda: 1 << 50)  # nobody looks before the disk has lost anything
+    assert not _Disk([str(tmp_path)], 1 << 40).is_full(
+        lambda: 1 << 50
+    )  # nobody looks before the disk has lost anything
 
 
 def test_files_that_were_deleted_count_as_well(tmp_path):
     assert _lost_much(tmp_path).is_full(lambda: 2 << 20)
+
+
+def test_what_is_in_any_of_the_folders_counts(tmp_path):
+    folders = [tmp_path / "own", tmp_path / "scratch"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "file").write_bytes(b"x" * (700 << 10))
+    disk = _Disk([str(folder) for folder in folders], 1 << 20)
+    disk._bytes += 1 << 40
+    assert disk.is_full(lambda: 0) and not _lost_much(folders[0]).is_full(lambda: 0)
 
 
 def test_a_folder_too_deep_to_look_into_is_full(tmp_path, monkeypatch):
