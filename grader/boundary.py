@@ -6,8 +6,6 @@ values, never an object that could judge itself. A second door, to a process tha
 """
 
 import contextlib
-import functools
-import io
 import subprocess
 import sys
 import tempfile
@@ -18,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
@@ -27,12 +24,13 @@ from torch import Tensor, nn
 from grader import loader, reach
 from grader.files import Files
 from grader.losses import Loss
+from grader.script import TEXT_LIMIT, Printed, watched
 from grader.values import change, copy_module, pack, refuse, tensors_within, unpack
-from llm.model import GPT
+from llm.model import GPTConfig
 
 HANDLE_METHODS = ("append", "read", "nbytes", "eval", "train")  # what a handle offers besides the fixed face
 KEPT_BYTES = 64 << 20  # of the results that a test got, for a diagnosis when it fails
-TEXT_LIMIT = 200_000  # characters kept of what a script prints
+LARGEST_FILE = 256 << 20  # bytes of a file that a fresh process gets
 SHORT = 40  # characters shown of an argument
 QUIET = ((DeprecationWarning, ""), (UserWarning, "torch.quantize_per_"))  # PyTorch's affairs, and no learner's
 
@@ -70,12 +68,16 @@ def origin(error: BaseException) -> Origin | None:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a script did. `tokens`: of all texts that two GPTs or more have read, each text counted once."""
+    """What a script did.
+
+    tokens: of all texts that two GPTs or more were seen to read, each text counted once; seen: that any was
+    """
 
     code: int
     stdout: str
     stderr: str
     tokens: int
+    seen: int
 
 
 class Student:
@@ -148,36 +150,41 @@ class Student:
         """While this lasts, torch.backends.quantized.engine is this one where the student's code runs."""
         return quantized_engine(name)
 
-    def run(self, argv: list[str], breaks: str = "") -> Ran:
+    def run(self, argv: list[str], breaks: str = "", shape: GPTConfig | None = None) -> Ran:
         """The exercise's main(argv), its exit code and what it printed.
 
         breaks: raise OSError with this message as soon as a GPT is called, in the middle of the work
+        shape:  of the GPTs whose reading counts; None: of all
         """
-        main, out, err = self._contract("main"), io.StringIO(), io.StringIO()
-        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
-        with streams[0], streams[1], loader.own_logging(), _watched(breaks) as readers:
-            try:
-                code = main([str(argument) for argument in argv])
-            except SystemExit as stop:
-                code = stop.code
-            except Exception as error:
-                self._mark(error, "main", (argv,), {})
-                raise
+        main, out, err = self._contract("main"), Printed(), Printed()
+        streams = contextlib.redirect_stdout(out.stream), contextlib.redirect_stderr(err.stream)
+        try:
+            with streams[0], streams[1], loader.own_logging(), watched(breaks, shape) as readers:
+                try:
+                    code = main([str(argument) for argument in argv])
+                except SystemExit as stop:
+                    code = stop.code
+                except Exception as error:
+                    self._mark(error, "main", (argv,), {})
+                    raise
+        finally:
+            said, complained = out.end(), err.end()
         if not isinstance(code, int | None):  # as the interpreter does it: anything else is printed, and means 1
-            code, _ = 1, err.write(f"{code}\n"[:TEXT_LIMIT])
-        tokens = sum(length for (length, _), models in readers.items() if len(models) > 1)
-        return Ran(int(code or 0), out.getvalue()[-TEXT_LIMIT:], err.getvalue()[-TEXT_LIMIT:], tokens)
+            code, complained = 1, f"{complained}{code}\n"[-TEXT_LIMIT:]
+        return Ran(int(code or 0), said, complained, *readers.counts())
 
-    def fresh(self, function: str, *args, then: tuple = ()) -> Any:
-        """function(*args)(*then) in a process of its own, which knows nothing of this one: values only.
+    def fresh(self, function: str, file: str, then: tuple = ()) -> Any:
+        """function(path)(*then) in a process of its own, which knows nothing of this one: values only.
 
+        file:   of student.files; at `path` is a copy of it, alone in a folder
         raises: AssertionError with the end of the process's stderr where it failed
         """
         self._contract(function)
-        values = pack((args, then), refuse)
-        with tempfile.TemporaryDirectory() as folder:
-            job, answer = Path(folder, "job"), Path(folder, "answer")
-            torch.save((str(self.submission), self._exercise, function, unpack(values)), job)
+        values = pack(then, refuse)
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as apart:
+            job, answer, copy = Path(folder, "job"), Path(folder, "answer"), Path(apart, Path(file).name)
+            copy.write_bytes(self.files.read(file, LARGEST_FILE))
+            torch.save((str(self.submission), self._exercise, function, (str(copy),), unpack(values)), job)
             command = [sys.executable, "-m", "grader.fresh", str(job), str(answer)]
             root = Path(__file__).parent.parent
             done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=root)
@@ -347,24 +354,6 @@ def quantized_engine(name: str) -> Iterator[None]:
         yield
     finally:
         torch.backends.quantized.engine = before
-
-
-@contextlib.contextmanager
-def _watched(breaks: str) -> Iterator[dict[tuple[int, bytes], set[int]]]:
-    """While this lasts, by which GPTs each text was read, by its length and tokens; or an OSError for each reading."""
-    readers, models, forward = {}, [], GPT.forward
-
-    @functools.wraps(forward)
-    def watched(self: GPT, ids: Tensor, *args, **kwargs) -> Tensor:
-        if breaks:
-            raise OSError(breaks)
-        models.append(self)  # kept alive: an id is not to be used again
-        for text in ids:
-            readers.setdefault((len(text), text.numpy().tobytes()), set()).add(id(self))
-        return forward(self, ids, *args, **kwargs)
-
-    with mock.patch.object(GPT, "forward", watched):
-        yield readers
 
 
 def call_in_words(name: str, args: tuple, kwargs: dict) -> str:

@@ -37,6 +37,11 @@ class Files:
             return []
         return sorted(str(p.relative_to(top)) for p in top.rglob("*")) if top.is_dir() else []
 
+    def regular(self, folder: str = "") -> list[str]:
+        """The regular files among the names: no folders, and no links."""
+        top = self.folder / folder
+        return [name for name in self.names(folder) if stat.S_ISREG(os.lstat(top / name).st_mode)]
+
     def size(self, name: str) -> int:
         with self._open(name, os.O_RDONLY) as file:
             return os.fstat(file.fileno()).st_size

@@ -9,7 +9,7 @@ from grader.boundary import Student
 
 
 def main(job: str, answer: str) -> None:
-    submission, exercise, function, (args, then) = torch.load(job, weights_only=False)
+    submission, exercise, function, args, then = torch.load(job, weights_only=False)
     result = getattr(Student(Path(submission), exercise), function)(*args)
     torch.save(result(*then) if then else result, answer)
 

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from grader import boundary
 from grader.boundary import Handle, Opaque, Origin, Ran, Student
+from grader.files import Files
 from grader.reach import Held
 from grader.sandbox.station import Home, Station
 from grader.sandbox.walls import Walls
 from grader.sandbox.wire import Token
 from grader.syllabus import ROOT
 from grader.values import unpack
+from llm.model import GPTConfig
 
 SOLUTIONS = ROOT / "solutions"
 
@@ -88,17 +90,22 @@ class RemoteStudent(Student):
         finally:
             self._home.student.ask("engine", str(before))
 
-    def run(self, argv: list[str], breaks: str = "") -> Ran:
+    def run(self, argv: list[str], breaks: str = "", shape: GPTConfig | None = None) -> Ran:
         self._last_call = "main"
         with self._marks("main", (argv,), {}):
-            code, out, err, tokens = self._home.student.ask("run", self._exercise, [str(a) for a in argv], breaks)
-        return Ran(int(code), str(out), str(err), int(tokens))
+            said = self._home.student.ask("run", self._exercise, [str(a) for a in argv], breaks, shape)
+        code, out, err, tokens, seen = said
+        return Ran(int(code), str(out), str(err), int(tokens), int(seen))
 
-    def fresh(self, function: str, *args, then: tuple = ()) -> Any:
-        with self._home.another() as cell:
+    def fresh(self, function: str, file: str, then: tuple = ()) -> Any:
+        files = Files()
+        files.owner = self.files.owner
+        path = files.write(Path(file).name, self.files.read(file, boundary.LARGEST_FILE))
+        with self._home.another(files.folder) as cell:
             try:
                 receive = partial(RemoteHandle, self, cell)
-                result = cell.call("function", (self._exercise, function), args, {}, receive, self._note_change)
+                call = ("function", (self._exercise, function), (path,), {}, receive, self._note_change)
+                result = cell.call(*call)
                 return result(*then) if then else result
             except Exception as error:
                 name = f"{type(error).__name__}: {error}"

@@ -70,12 +70,14 @@ class Home:
         return [station for station in (self.student, self._host) if station]
 
     @contextlib.contextmanager
-    def another(self) -> Iterator["Station"]:
-        station = Station(self, self._submission)
+    def another(self, scratch: Path) -> Iterator["Station"]:
+        """A worker of the same submission, with this scratch folder and none of what the others have."""
+        home = Home(self._submission, self.walls, scratch, self.seed)
+        home.threads, home.until, home.seconds = self.threads, self.until, self.seconds
         try:
-            yield station
+            yield home.student
         finally:
-            station.close()
+            home.close()
 
     def set_threads(self, count: int) -> None:
         self.threads = count

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from grader import boundary, loader, reach
 from grader.sandbox.wire import Channel, Closed, Frame, Refused, Token
 from grader.values import Packed, change, module_of, pack, refuse, tensors_within, unpack
+from llm.model import GPTConfig
 
 NOTES = 3  # of an exception that travel
 LONGEST = 2_000  # characters of an exception's message
@@ -128,9 +129,10 @@ class Worker:
     def on_engine(self, name: str) -> None:
         torch.backends.quantized.engine = name
 
-    def on_run(self, exercise: str, argv: list[str], breaks: str) -> tuple:
-        ran = boundary.Student(self.submission, exercise).run(argv, breaks)
-        return ran.code, ran.stdout, ran.stderr, ran.tokens
+    def on_run(self, exercise: str, argv: list[str], breaks: str, shape: GPTConfig | None) -> tuple:
+        ran = boundary.Student(self.submission, exercise).run(argv, breaks, shape)
+        faulthandler.enable()  # again for this process, should the script have had it for its own stream
+        return ran.code, ran.stdout, ran.stderr, ran.tokens, ran.seen
 
     def on_begin(self, seed: int) -> None:
         self.modules.clear()

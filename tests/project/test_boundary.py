@@ -11,7 +11,8 @@ from grader.boundary import Handle, Opaque, Student, origin
 from grader.files import Files
 from grader.loader import Problem
 from grader.sandbox.remote import RemoteStudent
-from llm.model import GPT
+from grader.script import TEXT_LIMIT
+from llm.model import GPT, GPTConfig
 from tests.messages import check_value_errors
 
 
@@ -177,6 +178,68 @@ def test_a_script_is_seen_to_read_tokens(student_of):
     assert GPT.forward is forward
 
 
+READERS = """
+import os, torch
+from torch import nn
+from llm.model import GPT, GPTConfig
+class Own(GPT):
+    def forward(self, ids):
+        return self.head(self.tok_emb(ids))
+def gpt(kind=GPT):
+    return kind(GPTConfig(vocab_size=8, n_layer=1, n_head=1, n_embd=8, block_size=16))
+IDS = torch.tensor([[1, 2, 3], [4, 5, 6]])
+def main(argv):
+    {}
+"""
+
+
+@pytest.mark.parametrize(
+    "code, tokens",
+    [
+        ("a = gpt(); a(IDS); a(ids=IDS)", 0),
+        ("a = gpt(); a(IDS); a.head = nn.Identity(); a(IDS)", 6),
+        ("gpt()(IDS); gpt(Own)(IDS)", 6),
+        ("for a in (gpt(), gpt()): torch.vmap(lambda x: a(x[None]))(IDS)", 6),
+        ("for a in (gpt(), gpt()): (os.fork() and os.wait()) or (a(IDS), os._exit(0))", 6),
+        ("for a in (gpt(), gpt()): torch.compile(a, backend='eager', fullgraph=True)(IDS)", 0),
+        ("for a in (gpt(Own), gpt(Own)): torch.jit.trace(a, IDS)", 6),
+    ],
+    ids=["one model", "in place", "a subclass", "vmap", "forks", "compiled", "traced"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_reads_is_seen_or_is_not_disturbed(student_of, code, tokens):
+    torch.set_num_threads(1)  # whoever forks has to
+    assert student_of(READERS.format(code)).run([]).tokens == tokens
+
+
+def test_only_models_of_the_shape_in_question_count(student_of):
+    face = student_of(READERS.format("gpt()(IDS); gpt()(IDS)"))
+    shape = GPTConfig(vocab_size=8, n_layer=1, n_head=1, n_embd=8, block_size=16)
+    ran, other = face.run([], shape=shape), face.run([], shape=GPTConfig())
+    assert (ran.tokens, ran.seen, other.tokens, other.seen) == (6, 6, 0, 0)
+
+
+def test_the_streams_of_a_script_are_as_real_as_any(student_of):
+    face = student_of(
+        """
+        import faulthandler, os, subprocess, sys
+        def main(argv):
+            for stream in (sys.stdout, sys.stderr):
+                stream.reconfigure(encoding="utf-8", line_buffering=True)
+            print("one", flush=True)
+            subprocess.run(["echo", "two"], stdout=sys.stdout, stderr=sys.stderr, check=True)
+            sys.stdout.buffer.write("thr\u00e9e\\n".encode(sys.stdout.encoding))
+            sys.stdout.flush()
+            os.write(sys.stdout.fileno(), b"four\\n")
+            sys.stderr.write("x" * 300_000 + "end")
+            sys.stdout.close()
+        """
+    )
+    ran = face.run([])
+    assert ran.stdout == "one\ntwo\nthr\u00e9e\nfour\n"
+    assert len(ran.stderr) == TEXT_LIMIT and ran.stderr.endswith("xend")
+
+
 def test_an_error_knows_its_call_and_its_line(student_of):
     face = student_of("def f(w, bits=8):\n    return g(w)\ndef g(w):\n    return w.nothing")
     with pytest.raises(AttributeError) as caught:
@@ -306,6 +369,13 @@ def test_what_is_there_is_not_written_over_and_a_pipe_is_not_waited_for(scratch)
     os.mkfifo(folder / "pipe")
     with pytest.raises(OSError, match="no regular file"):
         files.read("pipe")
+
+
+def test_links_and_folders_are_no_regular_files(scratch):
+    files, folder, outside = scratch
+    files.write("below/file", b"")
+    (folder / "link").symlink_to(outside / "file")
+    assert files.names() == ["below", "below/file", "link"] and files.regular() == ["below/file"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

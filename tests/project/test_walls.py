@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from grader import scratch
-from grader.boundary import Lost
+from grader.boundary import Lost, Student
 from grader.sandbox import landlock, processes, seccomp, walls, warden
 from grader.sandbox.remote import RemoteStudent
 from grader.sandbox.station import STIRRED
@@ -302,6 +302,21 @@ def test_a_worker_begins_in_a_folder_of_its_own_that_looks_like_the_projects(tmp
     assert names == "['exercises', 'llm']" and student.files.names() == [] and Path(here, "log").exists()
     student.close()
     assert not Path(here).exists()
+
+
+@pytest.mark.timeout(60)
+def test_a_fresh_process_has_one_file_and_nothing_else(tmp_path):
+    (tmp_path / "ex01_x.py").write_text(
+        "import os\ndef main(argv):\n    pass\n"
+        "def load(path):\n    folder, name = os.path.split(path)\n"
+        "    return [os.listdir(folder), open(path).read()]\n"
+    )
+    for student in (Student(tmp_path, "ex01_x"), RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)):
+        student.files.write("below/one.pt", b"one")
+        student.files.write("below/other.pt", b"other")
+        alone, text = student.fresh("load", "below/one.pt")
+        assert (alone, text) == (["one.pt"], "one")
+        student.close()
 
 
 # ---- processes -------------------------------------------------------------------------------------------------------
