@@ -1,0 +1,113 @@
+"""One GPT, quantized in place between two measurements; all full windows at once by torch.vmap."""
+
+if __name__ == "__main__" and not __package__:
+    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex09_quantize_script")
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from llm.checkpoint import PATH, CheckpointError, load_gpt
+from llm.corpus import CorpusError, held_out_tokens
+from llm.model import GPT, GPTConfig
+
+from .ex05_linear_swap import int8_linear, swap_linears
+from .ex08_cpu_speed import paired_speedup
+
+TOKENS = 20_481  # 80 windows of 256 targets
+
+
+@torch.no_grad()
+def perplexity(model, tokens, context):
+    x, y = tokens[:-1].view(-1, context), tokens[1:].view(-1, context)
+    window = lambda x, y: F.cross_entropy(model(x[None])[0].double(), y, reduction="sum")  # noqa: E731
+    return math.exp(torch.vmap(window, chunk_size=8)(x, y).sum() / y.numel())
+
+
+def quantize_in_place(model):
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, int8_linear(child))
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command: writes model_fp32.pt and model_int8.pt into --out and prints the six figures.
+
+    argv:    --checkpoint P (default: the project's checkpoint) and --out DIR (made if need be; other files in it stay)
+    returns: 0, or 2 after a message on stderr, with nothing new left in or at DIR. SystemExit with these codes will do
+    """
+    parser = argparse.ArgumentParser(prog="ex09_quantize_script", description="Quantizes a GPT checkpoint to int8.")
+    parser.add_argument("--checkpoint", type=Path, default=PATH)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(argv)
+    try:
+        report = _quantize(options.checkpoint, options.out)
+    except (CheckpointError, CorpusError, OSError, ValueError) as error:
+        print(f"ex09_quantize_script: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(report))
+    return 0
+
+
+def load_int8(path: str | Path) -> nn.Module:
+    """The quantized model from a file that main wrote, ready to run, in any process."""
+    saved = torch.load(path, weights_only=True)
+    model = swap_linears(GPT(GPTConfig(**saved["config"])))  # the right shapes; every value comes from the file
+    model.load_state_dict(saved["model"])
+    return model.eval()
+
+
+def _quantize(checkpoint: Path, out: Path) -> list[str]:
+    """Does everything in a scratch folder first; the last step moves the finished files to their place."""
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is a file: --out needs a folder")
+    for file in (out / "model_fp32.pt", out / "model_int8.pt"):
+        if file.is_dir():
+            raise IsADirectoryError(f"{file} is a folder: move it away")
+    gpt = load_gpt(checkpoint)
+    tokens = held_out_tokens()[:TOKENS]
+    if tokens.max() >= gpt.config.vocab_size:
+        raise ValueError(f"{checkpoint} has {gpt.config.vocab_size} tokens, fewer than the tokenizer of llm")
+    with tempfile.TemporaryDirectory(dir=there, prefix=".ex09-") as scratch:
+        kilobytes, loss, context = {}, {}, gpt.config.block_size
+        for name in ("fp32", "int8"):
+            if name == "int8":
+                quantize_in_place(gpt)
+            file = Path(scratch, f"model_{name}.pt")
+            torch.save({"config": asdict(gpt.config), "model": gpt.state_dict()}, file)
+            kilobytes[name] = file.stat().st_size / 1024
+            loss[name] = perplexity(gpt, tokens, context)
+        speedup = _speedup(load_gpt(checkpoint), gpt, tokens[None, : min(128, context)])
+        out.mkdir(parents=True, exist_ok=True)
+        for name in kilobytes:
+            os.replace(Path(scratch, f"model_{name}.pt"), out / f"model_{name}.pt")
+    return [
+        f"fp32: {kilobytes['fp32']:.1f} KB",
+        f"int8: {kilobytes['int8']:.1f} KB",
+        f"ratio: {kilobytes['fp32'] / kilobytes['int8']:.2f}x",
+        f"perplexity fp32: {loss['fp32']:.4f}",
+        f"perplexity int8: {loss['int8']:.4f}",
+        f"speedup: {speedup:.2f}x",
+    ]
+
+
+@torch.no_grad()
+def _speedup(fp32: nn.Module, int8: nn.Module, ids: torch.Tensor) -> float:
+    for _ in range(2):
+        fp32(ids), int8(ids)  # warm-up
+    return paired_speedup(lambda: fp32(ids), lambda: int8(ids), rounds=9)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
