@@ -32,6 +32,7 @@ LIMITS = {
     "RLIMIT_CORE": 0,
 }
 PRINTS = 64 << 10  # bytes kept of what a worker prints
+READS = 16  # of a pipe in one go, each of all that it can hold
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/proc", "/sys/devices/system", "/dev/null", "/dev/zero", "/dev/urandom")
 SETTINGS = (
     *("ld.so.*", "alternatives", "localtime", "mime.types", "nsswitch.conf", "os-release", "passwd", "group"),
@@ -234,16 +235,18 @@ class _Prints:
 
     def __init__(self):
         self._reading, self.end = os.pipe()
-        self._kept, self._lock = b"", threading.Lock()
+        self._kept, self._lock, self._over = b"", threading.Lock(), False
 
     def listen(self) -> None:
         """Once the writing end is handed over."""
         os.close(self.end)
+        os.set_blocking(self._reading, False)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def take(self) -> str:
         with self._lock:
+            self._drain()  # what was written before the answer came is in the pipe by now
             kept, self._kept = self._kept, b""
         return kept.decode(errors="replace")
 
@@ -256,10 +259,22 @@ class _Prints:
         self._thread.join(1)
 
     def _read(self) -> None:
-        with os.fdopen(self._reading, "rb", buffering=0) as pipe:
-            while data := pipe.read(1 << 16):
-                with self._lock:
-                    self._kept = (self._kept + data)[:PRINTS]
+        poll = select.poll()
+        poll.register(self._reading, select.POLLIN)
+        while not self._over:
+            poll.poll()
+            with self._lock:
+                self._drain()
+        os.close(self._reading)
+
+    def _drain(self) -> None:
+        """Takes what is in the pipe; not for ever, for some never stop writing."""
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(READS):
+                if self._over:
+                    return
+                data = os.read(self._reading, 1 << 16)
+                self._kept, self._over = (self._kept + data)[:PRINTS], not data
 
 
 def _settings() -> list[str]:
