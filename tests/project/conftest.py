@@ -1,9 +1,16 @@
 """The gate's table at the end of a run: of each exercise the wrong answers caught and the right ones accepted."""
 
+import signal
+
 import pytest
 
 TABLE = pytest.StashKey[dict[str, dict[str, str]]]()
 COLUMNS = ("wrong answers caught", "recognized", "right answers accepted", "seeds")
+
+
+def pytest_sessionstart():
+    # A shell starts what runs in the background deaf to Ctrl-C, and its children inherit that: some tests send one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
