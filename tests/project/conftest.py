@@ -9,8 +9,10 @@ COLUMNS = ("wrong answers caught", "recognized", "right answers accepted", "seed
 
 
 def pytest_sessionstart():
-    # A shell starts what runs in the background deaf to Ctrl-C, and its children inherit that: some tests send one.
+    # A shell starts what runs in the background deaf to Ctrl-C, nohup to the terminal's end, and children inherit that:
+    # some tests send one.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

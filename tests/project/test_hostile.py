@@ -116,7 +116,8 @@ def test_it_earns_what_it_earned_and_is_gone(name, outcomes):
     in_full = "\n".join(message[:300] for message in said)
     assert str(result.earned) == EARNS.search(text)[1], in_full
     assert re.fullmatch(STATE.search(text)[1], result.exercises[0].state), in_full
-    pattern = ".*".join(re.escape(part.strip()) for part in SAYS.search(text)[1].split("..."))
+    ways = SAYS.search(text)[1].split(" | ")  # where it depends on the machine which of the reasons comes first
+    pattern = "|".join(".*".join(re.escape(part.strip()) for part in way.split("...")) for way in ways)
     assert any(re.search(pattern, " ".join(message.split())) for message in said or [""]), said
     assert set(grade.expected(result.exercises[0].name)) == {f.name for f in result.functions}
     assert seconds < (LIMIT_TIMED if exercise_of(samples()[name]).timed else LIMIT)

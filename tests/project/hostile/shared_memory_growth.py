@@ -2,7 +2,7 @@
 
 # earns: 0
 # state: crashed
-# says: of memory, and was ended
+# says: Operation not permitted
 
 import os
 import time
