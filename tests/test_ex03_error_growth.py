@@ -17,13 +17,15 @@ MEAN_SQUARE = "Is x left as it is, is there one scale for all of w, and is it a 
 @pytest.mark.parametrize("bits", [8, 5, 3], ids=lambda bits: f"int{bits}")
 def test_the_error_is_the_root_mean_square_over_rows(student, rng, bits):
     for rows, n in ((1, 5), (40, 300), (300, 40)):
-        w = oracle.away_from_ties((rows, n), 0.013, rng, bits)
-        w[1:, 0] = 0.4 * 0.013  # the largest weight of all decides the scale, not the largest of each row
-        x = torch.randn(n, generator=rng) * 2 + 1
+        want = 0.0
+        while want < 0.1 * 0.013 / 12**0.5 * n**0.5:  # where errors happen to cancel, float32 has no digits left
+            w = oracle.away_from_ties((rows, n), 0.013, rng, bits)
+            w[1:, 0] = 0.4 * 0.013  # the largest weight of all decides the scale, not the largest of each row
+            x = torch.randn(n, generator=rng) * 2 + 1
+            error = (oracle.round_trip(w, bits) - w.double()) @ x.double()
+            want = error.square().mean().sqrt().item()
         called = f"output_error(w, x, bits={bits}), w ({rows}, {n})"
         got = check_number(student.output_error(w, x, bits), called)
-        error = (oracle.round_trip(w, bits) - w.double()) @ x.double()
-        want = error.square().mean().sqrt().item()
         check_unchanged(w, student.view(w), called)
         check_unchanged(x, student.view(x), called)
         with_8 = ((oracle.round_trip(w) - w.double()) @ x.double()).square().mean().sqrt().item()
