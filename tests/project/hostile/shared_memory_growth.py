@@ -1,7 +1,7 @@
 """Takes memory where no process is charged for it."""
 
 # earns: 0
-# state: crashed
+# state: failed
 # says: Operation not permitted
 
 import os
