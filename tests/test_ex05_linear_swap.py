@@ -37,6 +37,14 @@ def linear_of(n, k, rng, bias=True):
     return linear
 
 
+def without_biases(model):
+    """model itself, its biases all zero: whoever forgets one is told where a bias is the subject, and only there."""
+    for linear in model.modules():
+        if isinstance(linear, nn.Linear) and linear.bias is not None:
+            linear.bias.data.zero_()
+    return model
+
+
 def check_close_to_float(layer, model, x, called):
     """layer computes what model does, but for int8 rounding: codes in its state dict alone would be no layer."""
     with torch.no_grad():
@@ -68,7 +76,7 @@ def test_a_layer_computes_in_exact_integers(student, rng, lead, bias):
 @pytest.mark.points(2)
 def test_the_state_dict_holds_codes_and_scales_and_no_float_weight(student, rng):
     n, k = 48, 80
-    linear = linear_of(n, k, rng)
+    linear = without_biases(linear_of(n, k, rng))
     called = "int8_linear(linear)"
     layer = check_module(student.int8_linear(linear), called)
     tensors = [t for t in layer.state_dict().values() if isinstance(t, torch.Tensor)]
@@ -118,7 +126,7 @@ def test_every_linear_at_any_depth_is_swapped(student, net, rng):
 
 @pytest.mark.points(1)
 def test_the_model_you_were_given_stays_as_it_was(student, net, rng):
-    net.train()
+    without_biases(net).train()
     net.blocks[0].eval()  # one part in the other mode, and one that is not trained
     net.heads["a"].requires_grad_(False)
     before = {name: (type(m), m.training) for name, m in net.named_modules()}
@@ -149,6 +157,7 @@ def test_the_model_you_were_given_stays_as_it_was(student, net, rng):
 
 @pytest.mark.points(1)
 def test_skipped_names_stay_float(student, net, rng):
+    without_biases(net)
     skip = ["first.2", "heads.b.0"]
     called = f"swap_linears(model, skip={skip})"
     swapped = check_module(student.swap_linears(net, skip=skip), called)
@@ -190,6 +199,7 @@ def test_skipped_names_stay_float(student, net, rng):
 
 @pytest.mark.points(1)
 def test_a_linear_used_twice_stays_one_layer(student, net, rng):
+    without_biases(net)
     called = "swap_linears(model), one Linear in several places"
 
     def codes(handle):
@@ -210,7 +220,7 @@ def test_a_linear_used_twice_stays_one_layer(student, net, rng):
 
 @pytest.mark.points(1)
 def test_a_token_does_not_feel_its_neighbours(student, rng):
-    linear = linear_of(16, 64, rng)
+    linear = without_biases(linear_of(16, 64, rng))
     layer = check_module(student.int8_linear(linear), "int8_linear(linear)")
     check_int8_weights(layer, linear, "int8_linear(linear)")
     x = oracle.away_from_ties((6, 64), 0.02, rng)
