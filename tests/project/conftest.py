@@ -16,6 +16,24 @@ def pytest_sessionstart():
 
 
 @pytest.fixture
+def behind_walls(tmp_path):
+    """behind_walls(source): a student with this exercise, ex01_x, in a worker; all of them end with the test."""
+    from grader.sandbox import walls
+    from grader.sandbox.remote import RemoteStudent
+
+    students = []
+
+    def start(source: str) -> RemoteStudent:
+        (tmp_path / "ex01_x.py").write_text(source)
+        students.append(RemoteStudent(tmp_path, "ex01_x", walls.best(), 1))
+        return students[-1]
+
+    yield start
+    for student in students:
+        student.close()
+
+
+@pytest.fixture
 def table(request) -> dict[str, dict[str, str]]:
     """table[exercise][column] is what the gate found: "37 of 37"."""
     return request.config.stash.setdefault(TABLE, {})

@@ -12,36 +12,30 @@ from tests.project.test_seccomp import needs_seccomp
 
 @needs_seccomp
 @pytest.mark.timeout(60)
-def test_a_worker_ends_what_it_started_and_hears_why_it_may_not_have_more(tmp_path):
-    (tmp_path / "ex01_x.py").write_text(
+def test_a_worker_ends_what_it_started_and_hears_why_it_may_not_have_more(behind_walls):
+    student = behind_walls(
         "import subprocess\n"
         "def ends():\n    p = subprocess.Popen(['sleep', '30'])\n    p.terminate()\n    return p.wait(5)\n"
         "def outside():\n    open('/usr/x', 'w')\n"
         "class Bad(ArithmeticError, ValueError): pass\n"
         "def both():\n    raise Bad('two kinds at once')\n"
-        "def says():\n    print('here I am')\n    raise Bad\n"
     )
-    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
-    try:
-        with pytest.raises(PermissionError) as denied:
-            student.outside()
-        assert "behind walls" in "".join(denied.value.__notes__)
-        with pytest.raises(ArithmeticError) as both:
-            student.both()
-        assert isinstance(both.value, ValueError)
-        if walls.best().uid is not None or landlock.keeps_signals_in():
-            assert student.ends() == -15
-    finally:
-        student.close()
+    with pytest.raises(PermissionError) as denied:
+        student.outside()
+    assert "behind walls" in "".join(denied.value.__notes__)
+    with pytest.raises(ArithmeticError) as both:
+        student.both()
+    assert isinstance(both.value, ValueError)
+    if walls.best().uid is not None or landlock.keeps_signals_in():
+        assert student.ends() == -15
 
 
 @pytest.mark.timeout(60)
-def test_a_worker_has_its_own_files_and_no_others(tmp_path):
-    (tmp_path / "ex01_x.py").write_text(
+def test_a_worker_has_its_own_files_and_no_others(behind_walls):
+    student = behind_walls(
         "import os\ndef links():\n    names = os.listdir('/proc/self/fd')\n"
         "    return [os.readlink('/proc/self/fd/' + n) for n in names if os.path.lexists('/proc/self/fd/' + n)]\n"
     )
-    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
     links = student.links()
     student.close()
     kinds = sorted(link.partition(":")[0] for link in links)
@@ -83,9 +77,8 @@ def test_without_any_wall_it_is_practice_and_says_so(monkeypatch, system):
 
 
 @pytest.mark.timeout(60)
-def test_what_is_in_the_scratch_folder_is_the_suites_or_the_students(tmp_path):
-    (tmp_path / "ex01_x.py").write_text("import os\ndef main(argv):\n    print(os.listdir(*argv))\n")
-    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
+def test_what_is_in_the_scratch_folder_is_the_suites_or_the_students(behind_walls):
+    student = behind_walls("import os\ndef main(argv):\n    print(os.listdir(*argv))\n")
     student.files.write("given", b"")
     ran = student.run([student.files.path()])
     student.close()
@@ -93,14 +86,13 @@ def test_what_is_in_the_scratch_folder_is_the_suites_or_the_students(tmp_path):
 
 
 @pytest.mark.timeout(60)
-def test_a_worker_begins_in_a_folder_of_its_own_that_looks_like_the_projects(tmp_path):
-    (tmp_path / "ex01_x.py").write_text(
+def test_a_worker_begins_in_a_folder_of_its_own_that_looks_like_the_projects(behind_walls):
+    student = behind_walls(
         "import os, tempfile\ndef main(argv):\n    print(sorted(os.listdir()))\n    here = os.getcwd()\n"
         "    assert here == os.path.expanduser('~') == tempfile.gettempdir()\n"
         "    open('log', 'x').close()\n    open('llm/checkpoint/card.json').close()\n"
         "    open('exercises/ex01_x.py').close()\n    print(here)\n"
     )
-    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
     names, here = student.run([]).stdout.splitlines()
     assert names == "['exercises', 'llm']" and student.files.names() == [] and Path(here, "log").exists()
     student.close()

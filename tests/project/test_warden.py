@@ -10,8 +10,7 @@ import pytest
 
 from grader import scratch
 from grader.boundary import Lost
-from grader.sandbox import processes, walls, warden
-from grader.sandbox.remote import RemoteStudent
+from grader.sandbox import processes, warden
 from grader.sandbox.station import STIRRED
 from grader.sandbox.warden import _Disk
 from tests.project.test_seccomp import needs_seccomp
@@ -21,45 +20,37 @@ KINDS = (processes.Linux, processes.Anywhere)
 
 @needs_seccomp
 @pytest.mark.timeout(60)
-def test_threads_are_counted_and_prints_come_at_once(tmp_path, capsys):
-    (tmp_path / "ex01_x.py").write_text(
+def test_threads_are_counted_and_prints_come_at_once(behind_walls, capsys):
+    student = behind_walls(
         "import threading, time\n"
         "def says():\n    print('here I am')\n"
         "def many():\n    for _ in range(400):\n        threading.Thread(target=time.sleep, args=(20,)).start()\n"
         "    time.sleep(20)\n"
     )
-    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
-    try:
-        student.says()
-        assert "here I am" in capsys.readouterr().out
-        with pytest.raises(Lost, match="more than 256 threads"):
-            student.many()
-    finally:
-        student.close()
+    student.says()
+    assert "here I am" in capsys.readouterr().out
+    with pytest.raises(Lost, match="more than 256 threads"):
+        student.many()
 
 
 @needs_seccomp
 @pytest.mark.timeout(60)
-def test_what_is_stopped_stands_still(tmp_path):
+def test_what_is_stopped_stands_still(behind_walls):
     """Also where a program that is not stopped yet sets others going again."""
-    (tmp_path / "ex01_x.py").write_text(
+    student = behind_walls(
         "import os, signal, subprocess, sys\n"
         "BURN = 'import os, signal\\nwhile True: os.kill(0, signal.SIGCONT)'\n"
         "def start():\n    for _ in range(3): subprocess.Popen([sys.executable, '-c', BURN])\n"
     )
-    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
-    try:
-        student.start()
-        time.sleep(0.5)
-        cell = student._home.student._cell
-        before = cell.pause()
-        time.sleep(1)
-        assert cell.cpu_seconds() - before < STIRRED
-        cell.resume()
-        time.sleep(0.5)
-        assert cell.cpu_seconds() - before > 0.1
-    finally:
-        student.close()
+    student.start()
+    time.sleep(0.5)
+    cell = student._home.student._cell
+    before = cell.pause()
+    time.sleep(1)
+    assert cell.cpu_seconds() - before < STIRRED
+    cell.resume()
+    time.sleep(0.5)
+    assert cell.cpu_seconds() - before > 0.1
 
 
 @pytest.fixture
@@ -163,11 +154,10 @@ def test_who_goes_on_is_stopped_again(monkeypatch):
 
 
 @pytest.mark.timeout(60)
-def test_a_workers_end_is_heard_of_where_nobody_cares_for_children(tmp_path):
-    (tmp_path / "ex01_x.py").write_text("import os\ndef end():\n    os._exit(3)\n")
+def test_a_workers_end_is_heard_of_where_nobody_cares_for_children(behind_walls):
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
+        student = behind_walls("import os\ndef end():\n    os._exit(3)\n")
         with pytest.raises(Lost, match="exit code 3"):
             student.end()
         student.close()
@@ -177,11 +167,10 @@ def test_a_workers_end_is_heard_of_where_nobody_cares_for_children(tmp_path):
 
 @needs_seccomp
 @pytest.mark.timeout(60)
-def test_why_all_is_over_is_known_whoever_hears_it_first(tmp_path):
-    (tmp_path / "ex01_x.py").write_text(
+def test_why_all_is_over_is_known_whoever_hears_it_first(behind_walls):
+    student = behind_walls(
         "import subprocess\ndef start():\n    for _ in range(20): subprocess.Popen(['sleep', '20'])\n"
     )
-    student = RemoteStudent(tmp_path, "ex01_x", walls.best(), 1)
     station = student._home.student
     with pytest.raises(Lost, match="more than 16 processes"):
         student.start()
