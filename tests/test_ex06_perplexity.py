@@ -52,7 +52,7 @@ def spies(rng, raise_at=0):
 
 
 def check_order(results, called):
-    """(got, want) of each model: the worse one has the larger perplexity. How exactly, is asked where it is the subject."""
+    """(got, want) of each model: the worse one has the larger perplexity; by how much is asked elsewhere."""
     got = [g for g, _ in sorted(results, key=lambda both: both[1])]
     rises = all(a < b for a, b in zip(got, got[1:], strict=False))
     assert rises, explain(
