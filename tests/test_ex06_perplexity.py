@@ -79,7 +79,7 @@ def test_every_target_counts_once(student, spy, rng, n):
     assert math.isclose(got, want, rel_tol=1e-4), explain(
         called,
         got,
-        f"{want:.6g}: exp of the mean over {n - 1} targets",
+        f"{want:.6g}: exp of the mean over {n - 1} target{'s' * (n > 2)}",
         DEFINITION,
     )
 

@@ -1,7 +1,7 @@
 """Divides by the number of tokens. How many of them are targets?"""
 
 # caught by: test_every_target_counts_once
-# says: called perplexity(model, tokens, 8), 2 tokens ... got ... expected ...: exp of the mean over 1 targets
+# says: called perplexity(model, tokens, 8), 2 tokens ... got ... expected ...: exp of the mean over 1 target
 
 import math
 

@@ -1,7 +1,7 @@
 """Lets each token predict itself. By how much are targets shifted?"""
 
 # caught by: test_every_target_counts_once
-# says: called perplexity(model, tokens, 8), 2 tokens ... got ... expected ...: exp of the mean over 1 targets
+# says: called perplexity(model, tokens, 8), 2 tokens ... got ... expected ...: exp of the mean over 1 target
 
 import math
 
