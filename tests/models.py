@@ -63,7 +63,7 @@ def check_no_float_weight(layer: Any, model: nn.Module, called: str, anywhere: b
                 + f"a {str(dtype).removeprefix('torch.')} tensor of shape {shape}"
             )
             assert sizes[size] <= allowed[size] or name in others, explain(
-                called, f"`{name}` {place}is {kind}", "no float copy of a weight: int8 is meant to replace it", LEFT
+                called, f"`{name}` {place}is {kind}", "no float copy of a weight: codes are meant to replace it", LEFT
             )
 
 

@@ -16,6 +16,7 @@ ABSOLUTE = "Does something absolute, such as + 1e-8 or clamp(min=1e-5), hide in 
 ZEROS = "What is 0 / 0, and who else does it spoil?"
 HALF_STEP = 1 + 2**-14  # the slack on s/2 that float32 arithmetic may take
 NEAR_TIE = 1e-4  # within this of a tie, either neighbouring code is right
+HALF = torch.finfo(torch.float16)
 PRODUCT = 2**-20  # of the sum of the absolute contributions, for a float32 result of an integer product
 
 
@@ -52,6 +53,24 @@ def round_trip(w: Tensor, bits: int = 8, axis: int | None = None) -> Tensor:
     """The reconstruction in float64, per tensor or per channel."""
     step = scale(w, bits) if axis is None else channel_scales(w, bits, axis)
     return codes(w, step, bits) * step
+
+
+def group_of(columns: int, size: int | None) -> Tensor:
+    """(columns,) int64: the group of each column, `size` neighbours a group; None: all of a row."""
+    return torch.arange(columns) // (size or columns)
+
+
+def grouped_scales(w: Tensor, bits: int, size: int | None) -> Tensor:
+    """(rows, groups) float64: max|group| / qmax, but no less than the smallest normal number of float16."""
+    w, group = exact(w).abs(), group_of(w.shape[1], size)
+    largest = [w[:, group == g].amax(dim=1) for g in range(int(group[-1]) + 1)]
+    return (torch.stack(largest, dim=1) / qmax(bits)).clamp(min=HALF.smallest_normal)
+
+
+def grouped_round_trip(w: Tensor, bits: int, size: int | None) -> Tensor:
+    """The reconstruction in float64 with float16 scales for groups."""
+    steps = grouped_scales(w, bits, size).half().double()[:, group_of(w.shape[1], size)]
+    return codes(w, steps, bits) * steps
 
 
 def away_from_ties(shape: tuple[int, ...], step: Tensor | float, rng: torch.Generator, bits: int = 8) -> Tensor:

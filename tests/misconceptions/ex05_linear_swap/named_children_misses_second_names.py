@@ -1,7 +1,7 @@
 """Walks named_children. How often does it list a child with two names?"""
 
 # caught by: test_every_linear_at_any_depth_is_swapped
-# says: called swap_linears(model) ... expected no float copy of a weight: int8 is meant to replace it
+# says: called swap_linears(model) ... expected no float copy of a weight: codes are meant to replace it
 
 import copy
 

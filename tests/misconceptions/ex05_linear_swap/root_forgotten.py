@@ -1,7 +1,7 @@
 """Replaces children only. What if the model is a Linear itself?"""
 
 # caught by: test_every_linear_at_any_depth_is_swapped
-# says: called swap_linears(a Linear) ... expected no float copy of a weight: int8 is meant to replace it
+# says: called swap_linears(a Linear) ... expected no float copy of a weight: codes are meant to replace it
 
 import copy
 
