@@ -1,0 +1,241 @@
+"""ex12: the columns that matter are scaled up before rounding, as far as a calibration set says."""
+
+import pytest
+import torch
+from torch import nn
+
+from llm.activations import linear_inputs
+from llm.checkpoint import load_gpt
+from llm.corpus import calibration_tokens
+from llm.outliers import with_outliers
+from tests import oracle
+from tests.gpt import Inserted, drift, nats, some_text, to_nearest, with_layers
+from tests.messages import check_tensor, check_unchanged, describe, explain
+from tests.models import check_module
+
+STEPS = 20  # of alpha, in the oracle's search
+SLACK = 1.1  # on the oracle's error: other steps and other normalizations are as good
+SEARCH = "What is tried, by which error is it judged, and what does rounding a scaled weight do to the step?"
+WINDOWS, CALIBRATION = 12, 6
+CHANNELS, ALPHA = 51, (8.0, 30.0)  # about one in ten
+
+
+def output_error(w, x, rounded):
+    """Mean square of x @ (rounded - w).T, in float64."""
+    return (x.double() @ (rounded - oracle.exact(w)).t()).square().mean().item()
+
+
+def scaled_round_trip(w, s, bits, size):
+    """Q(w s) / s in float64."""
+    scaled = (oracle.exact(w) * s.double()).float()
+    return oracle.grouped_round_trip(scaled, bits, size) / s.double()
+
+
+def best_error(w, x, bits, size):
+    """The least output error of all s = mean|x| ** alpha."""
+    magnitude = x.double().abs().mean(dim=0).clamp(min=1e-12)
+    candidates = (magnitude ** (k / STEPS) for k in range(STEPS + 1))
+    return min(output_error(w, x, scaled_round_trip(w, s / (s.max() * s.min()).sqrt(), bits, size)) for s in candidates)
+
+
+def to_nearest_error(w, x, bits, size):
+    return output_error(w, x, oracle.grouped_round_trip(w, bits, size))
+
+
+def some_layer(kind, n, k, rng):
+    """(w, x): a weight (N, K) and activations (256, K), some of whose channels are large."""
+    x = torch.randn(256, k, generator=rng)
+    w = torch.randn(n, k, generator=rng) * 0.02
+    chosen = torch.randperm(k, generator=rng)[: k // 10]
+    factors = 8.0 * (30 / 8) ** torch.rand(k // 10, generator=rng)
+    x[:, chosen] *= factors
+    if kind == "small weights":  # as in a GPT with outliers: small where activations are large
+        w[:, chosen] /= factors
+    elif kind == "large weights":  # large where activations are large: scaling them up costs all others their steps
+        w[:, chosen] *= 3
+    elif kind == "alike":  # no channel stands out
+        x[:, chosen] /= factors
+    return w, x
+
+
+KIND = pytest.mark.parametrize("kind", ["small weights", "equal weights", "large weights", "alike"])
+WIDTH = pytest.mark.parametrize("bits, size", [(4, None), (3, None), (4, 32)], ids=lambda value: str(value))
+
+
+@pytest.mark.points(1)
+@pytest.mark.parametrize("lead", [(50,), (4, 9)], ids=lambda lead: f"x {(*lead, 24)}")
+def test_magnitude_is_the_mean_of_absolute_values(student, rng, lead):
+    x = torch.randn(*lead, 24, generator=rng) * torch.logspace(-2, 2, 24) + torch.randn(24, generator=rng)
+    for dtype in (torch.float32, torch.float16):
+        x = x.to(dtype)
+        called = f"activation_magnitude(x), x {str(dtype).removeprefix('torch.')} {tuple(x.shape)}"
+        got = check_tensor(student.activation_magnitude(x), called, (24,), torch.float32)
+        check_unchanged(x, student.view(x), called)
+        want = oracle.exact(x).abs().reshape(-1, 24).mean(dim=0)
+        think = "Do signs cancel, is it a mean of |x| and not of squares, and over which axes does it run?"
+        oracle.check_close(got, want, want * 1e-4, called, "mean |x| over all tokens", think)
+
+
+@pytest.mark.points(1)
+def test_every_column_gets_a_factor(student, rng):
+    w, x = some_layer("small weights", 16, 40, rng)
+    dead, nothing = x.clone(), torch.zeros(32, 40)
+    dead[:, [3, 17]] = 0
+    cases = {
+        "x (256, 40)": x,
+        "two features of x always 0": dead,
+        "x all 0": nothing,
+        "x (4, 64, 40)": x.view(4, 64, 40),
+    }
+    for what, some_x in cases.items():
+        called = f"awq_scales(w, x, 4, None), {what}"
+        s = check_tensor(student.awq_scales(w, some_x, 4, None), called, (40,), torch.float32)
+        check_unchanged(w, student.view(w), called)
+        check_unchanged(some_x, student.view(some_x), called)
+        think = "What is 0 ** alpha, and what comes of dividing by it?"
+        good = (s > 0) & s.isfinite()
+        assert good.all(), explain(called, describe(s), "a positive finite factor for each of the 40 columns", think)
+        if what != "x all 0":
+            flat = some_x.reshape(-1, 40)
+            error, usual = output_error(w, flat, scaled_round_trip(w, s, 4, None)), to_nearest_error(w, flat, 4, None)
+            _check_error(error, usual, best_error(w, flat, 4, None), called)
+
+
+@pytest.mark.points(2)
+@WIDTH
+@KIND
+def test_the_search_finds_the_least_output_error(student, rng, kind, bits, size):
+    w, x = some_layer(kind, 48, 160, rng)
+    called = f"awq_scales(w, x, {bits}, {size}), {kind} where activations are large"
+    s = check_tensor(student.awq_scales(w, x, bits, size), called, (160,), torch.float32)
+    assert ((s > 0) & s.isfinite()).all(), explain(called, describe(s), "a positive finite factor for each column")
+    error = output_error(w, x, scaled_round_trip(w, s, bits, size))
+    _check_error(error, to_nearest_error(w, x, bits, size), best_error(w, x, bits, size), called)
+
+
+def _check_error(error, usual, best, called, think=SEARCH):
+    got = f"a mean square error of the output of {error:.4g}"
+    expected = (
+        f"at most {min(usual, best * SLACK):.4g} (round to nearest: {usual:.4g}, best power of magnitude: {best:.4g})"
+    )
+    assert error <= min(usual * 1.001, best * SLACK), explain(called, got, expected, think)
+
+
+@pytest.mark.points(2)
+@WIDTH
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+def test_a_layer_computes_with_the_scaled_and_rounded_weight(student, rng, bias, bits, size):
+    w, x = some_layer("small weights", 48, 160, rng)
+    linear = nn.Linear(160, 48, bias=bias)
+    linear.weight.data = w
+    if bias:
+        linear.bias.data = torch.randn(48, generator=rng)
+    called = f"awq_linear(linear, x, {bits}, {size})"
+    layer = check_module(student.awq_linear(linear, x, bits, size), called)
+    check_unchanged(x, student.view(x), called)
+    check_unchanged(w, student.view(linear).weight.detach(), called)
+    weight = _effective_weight(layer, linear, called)
+    error = output_error(w, x, weight)
+    _check_error(error, to_nearest_error(w, x, bits, size), best_error(w, x, bits, size), called)
+    y = check_tensor(layer(x.view(2, 128, 160)), f"{called}(x)", (2, 128, 48), torch.float32)
+    want = x.double() @ weight.t() + (linear.bias.detach().double() if bias else 0)
+    error = ((y.view(256, 48) - want).norm() / want.norm()).item()
+    think = "Is every x divided by the factors that its weights were multiplied by?"
+    assert error < 1e-4, explain(f"{called}(x)", f"outputs off by {error:.2%}", "one weight for every x", think)
+    s = student.awq_scales(w, x, bits, size).double()
+    levels = [
+        row[oracle.group_of(160, size) == g]
+        for row in weight * s
+        for g in range(int(oracle.group_of(160, size)[-1]) + 1)
+    ]
+    most = max(1 + int((part.sort().values.diff() > 1e-4 * part.abs().max()).sum()) for part in levels)
+    allowed = 2**bits - 1
+    think = "Is W s rounded, and by the factors that awq_scales returns?"
+    assert most <= allowed, explain(
+        called, f"{most} values in a group of W s", f"at most {allowed}, for {bits} bits", think
+    )
+
+
+def _effective_weight(layer, linear, called):
+    """(N, K) float64: what the layer multiplies with, seen from outside."""
+    k, n = linear.in_features, linear.out_features
+    got = check_tensor(layer(1000 * torch.eye(k)), f"{called}(x)", (k, n), torch.float32).double()  # beside a bias
+    return (got - (0 if linear.bias is None else linear.bias.detach().double())).t() / 1000
+
+
+@pytest.mark.points(1)
+def test_scaling_alone_changes_nothing(student, rng):
+    w, x = some_layer("small weights", 48, 160, rng)
+    linear = nn.Linear(160, 48)
+    linear.weight.data = w
+    called = "awq_linear(linear, x, 8, 16)"
+    layer = check_module(student.awq_linear(linear, x, 8, 16), called)
+    other = x.flip(0) * 0.7 + 0.1  # not what it was calibrated on
+    got = check_tensor(layer(other), f"{called}(x)", (256, 48), torch.float32)
+    want = linear(other).double()
+    error = ((got - want).norm() / want.norm()).item()
+    think = "(x / s) times (W s): is each of them there once, and along the columns?"
+    assert 0 < error < 0.01, explain(
+        f"{called}(x)", f"outputs off by {error:.3%}", "at most 1 %: 8 bits hardly round", think
+    )
+
+
+@pytest.fixture(scope="module")
+def bed(seed):
+    """A GPT with salient channels, the inputs of its Linears, held-out text, and the nats of that."""
+    rng = torch.Generator().manual_seed(seed)
+    plain = load_gpt()
+    gpt = with_outliers(plain, CHANNELS, ALPHA, seed=int(torch.randint(1000, (), generator=rng)))
+    text = some_text(WINDOWS, rng)
+    return plain, gpt, linear_inputs(gpt, calibration_tokens(CALIBRATION)), text, nats(gpt, text)
+
+
+def awq_gpt(student, gpt, inputs, bits):
+    """The GPT of a student's layers, once none of them is worse than rounding to nearest."""
+
+    def make(name, linear):
+        x = inputs[name]
+        called = f"awq_linear(gpt.{name}, x, {bits}, None)"
+        layer = check_module(student.awq_linear(linear, x, bits, None), called)
+        w, weight = linear.weight.detach(), _effective_weight(layer, linear, called)
+        gram = (x.t() @ x).double() / len(x)
+        error, usual = (
+            ((e @ gram) * e).sum().item() / len(w) for e in (weight - w, oracle.grouped_round_trip(w, bits, None) - w)
+        )
+        expected = f"at most {usual:.4g}, as by rounding to nearest"
+        got = f"a mean square error of the output of {error:.4g}"
+        assert error <= usual * 1.001, explain(called, got, expected, SEARCH)
+        assert error >= usual * 1e-3, explain(called, got, f"some rounding to show in {bits} bits")
+        return Inserted(layer, linear, called)
+
+    return with_layers(gpt, make)
+
+
+@pytest.mark.points(2)
+@pytest.mark.timeout(300)
+def test_four_bits_cost_the_gpt_a_third(student, bed, measured):
+    _, gpt, inputs, text, before = bed
+    usual = drift(nats(to_nearest(gpt, 4), text), before)
+    change = drift(nats(awq_gpt(student, gpt, inputs, 4), text), before)
+    measured |= {"drift int4, salient channels, to nearest": usual, "drift int4, salient channels, AWQ": change}
+    called = "the GPT with salient channels, of awq_linear(linear, x, 4, None)"
+    expected = f"at most {usual / 3:+.2%}, a third of what rounding to nearest costs ({usual:+.2%})"
+    assert change <= usual / 3, explain(called, f"a drift of {change:+.2%}", expected, SEARCH)
+
+
+@pytest.mark.points(1)
+@pytest.mark.timeout(300)
+def test_three_bits_come_near_the_gpt_without_salient_channels(student, bed, measured):
+    plain, gpt, inputs, text, before = bed
+    usual = nats(to_nearest(gpt, 3), text)
+    aim = nats(to_nearest(plain, 3), text)  # of a model that computes the same, and has no salient channels
+    after = nats(awq_gpt(student, gpt, inputs, 3), text)
+    measured |= {
+        "drift int3, salient channels, to nearest": drift(usual, before),
+        "drift int3, salient channels, AWQ": drift(after, before),
+        "drift int3, no salient channels, to nearest": drift(aim, before),
+    }
+    recovered = ((usual - after).mean() / (usual - aim).mean()).item()
+    called = "the GPT with salient channels, of awq_linear(linear, x, 3, None)"
+    expected = "half of it or more: they cost what rounding to nearest loses beside a GPT without salient channels"
+    assert recovered >= 0.5, explain(called, f"{recovered:.0%} of their cost in nats recovered", expected, SEARCH)
