@@ -1,0 +1,118 @@
+"""ex14  The KV cache: what a conversation costs
+
+Generating a token needs the keys and values of all tokens before it. They are kept, or the whole text would be computed
+again for every token: that is the KV cache. It grows with every token, 2 * layers * channels numbers each (ex07), and
+for long texts and many readers it outgrows the weights. It can be quantized like everything else.
+
+Keys and values arrive a few tokens at a time and what was stored must never change, so one scale for all of them is out
+of the question: the next token may be larger. With a scale for every token of every head, each is quantized when it
+arrives, once, and knows nothing of its neighbours:
+
+    s[b, h, t] = max over d of |k[b, h, t, d]| / 127       D codes of a byte and one float32: (D + 4) / 4D of fp32
+
+that is 0.27 at D = 64. Attention then reads reconstructions, float32 as before.
+
+Below 8 bits keys and values part ways. Keys have channels that are large in all tokens, so that a scale for every
+channel over many tokens serves them better (Liu et al. 2024, "KIVI", section 3: keys per channel, values per token),
+which needs a residual of recent tokens in float until a block is full. When it passes, run
+`python -m exercises.ex14_kv_cache`: both, at 8 to 2 bits.
+"""
+
+if __name__ == "__main__" and not __package__:
+    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex14_kv_cache")
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .ex02_per_channel import dequantize_per_channel, quantize_per_channel
+from .ex04_int8_product import quantize_tokens
+
+
+class Int8KVCache:
+    """Keys and values of one layer as int8 codes, with a float32 scale for every token of every head.
+
+    Letters: B batch, H heads, T new tokens, S tokens so far, D numbers a head.
+    """
+
+    def __init__(self):
+        self.parts: list[Tensor] = []  # codes and scales of the keys, then of the values
+
+    def append(self, k: Tensor, v: Tensor) -> None:
+        """Add the keys and values of T new tokens, each (B, H, T, D); they stay as they are."""
+        new = [*quantize_tokens(k), *quantize_tokens(v)]
+        self.parts = [torch.cat(pair, dim=2) for pair in zip(self.parts, new, strict=True)] if self.parts else new
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        """Keys and values of all tokens so far, in their order: two float32 tensors (B, H, S, D)."""
+        k, k_scales, v, v_scales = self.parts
+        return k * k_scales, v * v_scales
+
+    def nbytes(self) -> int:
+        """Bytes of all tensors that it keeps."""
+        return sum(part.nbytes for part in self.parts)
+
+
+class RoundedCache:
+    """An experiment: float32 keys and values, rounded whenever they are read.
+
+    keys: round keys per "token", or per "channel", one scale for a channel over all tokens
+    """
+
+    def __init__(self, bits: int, keys: str):
+        self.bits, self.keys, self.k, self.v = bits, keys, [], []
+
+    def append(self, k: Tensor, v: Tensor) -> None:
+        self.k.append(k)
+        self.v.append(v)
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        k, v = torch.cat(self.k, dim=2), torch.cat(self.v, dim=2)
+        per_channel = self.keys == "channel"
+        k = self._rounded(k.transpose(2, 3)).transpose(2, 3) if per_channel else self._rounded(k)
+        return k, self._rounded(v)
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        rows = dequantize_per_channel(*quantize_per_channel(x.flatten(0, 2), self.bits))
+        return rows.view_as(x)
+
+
+@torch.no_grad()
+def perplexity_with_caches(model: nn.Module, tokens: Tensor, context: int, new_cache) -> float:
+    """ex06's perplexity of a GPT whose attention reads every key and value back from a cache."""
+    nats = 0.0
+    for x, y in zip(tokens[:-1].split(context), tokens[1:].split(context), strict=True):
+        logits = model(x[None], [new_cache() for _ in model.blocks])[0]
+        nats += F.cross_entropy(logits, y, reduction="sum").item()
+    return math.exp(nats / (len(tokens) - 1))
+
+
+def demonstration() -> None:
+    """Perplexity by width of the cache, keys per token and per channel; then the same greedy text from two caches."""
+    from llm.checkpoint import load_gpt
+    from llm.corpus import held_out_tokens
+    from llm.model import KVCache
+    from llm.tokenizer import load_tokenizer
+
+    gpt, tokens, tokenizer = load_gpt().eval(), held_out_tokens()[:2049], load_tokenizer()
+    before = perplexity_with_caches(gpt, tokens, 256, KVCache)
+    after = perplexity_with_caches(gpt, tokens, 256, Int8KVCache)
+    print(f"float32                      perplexity {before:8.3f}")
+    print(f"Int8KVCache                  perplexity {after:8.3f}   drift {after / before - 1:+8.2%}")
+    for bits in (8, 4, 3, 2):
+        for keys in ("token", "channel"):
+            after = perplexity_with_caches(gpt, tokens, 256, lambda b=bits, k=keys: RoundedCache(b, k))
+            what = f"{bits} bits, a scale a key {keys}"
+            print(f"{what:<28} perplexity {after:8.3f}   drift {after / before - 1:+8.2%}")
+    for what, new_cache in (("float32", KVCache), ("int8", Int8KVCache)):
+        caches = [new_cache() for _ in gpt.blocks]
+        text = tokenizer.decode(gpt.generate(tokenizer.encode("ROMEO:\n"), 60, 0, new_caches=lambda c=caches: c))
+        print(
+            f"--- {what}: {sum(cache.nbytes() for cache in caches):,} bytes for 60 tokens and the prompt ---\n{text}\n"
+        )
+
+
+if __name__ == "__main__":
+    demonstration()

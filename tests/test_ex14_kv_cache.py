@@ -1,0 +1,186 @@
+"""ex14: keys and values as int8 codes, token by token or in blocks, and a GPT that hardly notices."""
+
+import pytest
+import torch
+
+from llm.checkpoint import load_gpt
+from llm.model import KVCache
+from tests import oracle
+from tests.gpt import CONTEXT, drift, nats, some_text
+from tests.messages import check_number, check_tensor, check_unchanged, describe, explain, kind_of
+
+HALF_SCALE = 127 * 2**-11  # of a step: scales kept in half precision may serve
+WINDOWS = 8
+ALONE = "Does every token of every head have a scale of its own, and does what was stored stay as it was?"
+
+
+def some_pair(B, H, T, D, rng):
+    """Keys and values, each (B, H, T, D): heads and tokens of very different size."""
+    sizes = 10 ** (3 * torch.rand(2, B, H, T, 1, generator=rng) - 2)
+    return tuple(torch.randn(2, B, H, T, D, generator=rng) * sizes)
+
+
+def stored(student, pairs, called):
+    """A cache that got these pairs in their order, none of which changed."""
+    cache = student.Int8KVCache()
+    for k, v in pairs:
+        cache.append(k, v)
+        check_unchanged(k, student.view(k), f"{called}.append(k, v), k")
+        check_unchanged(v, student.view(v), f"{called}.append(k, v), v")
+    return cache
+
+
+def read(cache, shape, called):
+    result = cache.read()
+    pair = isinstance(result, tuple | list) and len(result) == 2
+    assert pair, explain(f"{called}.read()", kind_of(result), "a pair (k, v)")
+    return [check_tensor(t, f"{called}.read()[{i}]", shape, torch.float32) for i, t in enumerate(result)]
+
+
+def in_blocks(pair, sizes):
+    return list(zip(*(tensor.split(list(sizes), dim=2) for tensor in pair), strict=True))
+
+
+def check_tokens(got, want, called, what):
+    """Each token of each head within half a step of its own scale."""
+    step = want.double().abs().amax(dim=-1, keepdim=True) / 127
+    error, allowed = (got.double() - want.double()).abs(), step * (0.5 * oracle.HALF_STEP + HALF_SCALE)
+    wrong = ~(error <= allowed)
+    if wrong.any():
+        i = tuple(wrong.nonzero()[0])
+        where = ", ".join(f"{name} {int(k)}" for name, k in zip(("batch", "head", "token", "number"), i, strict=True))
+        raise AssertionError(
+            explain(
+                f"{called}, {what}",
+                f"{got[i]:.6g} for {want[i]:.6g}, {where} ({int(wrong.sum()):,} of {wrong.numel():,} too far off)",
+                f"within {float(allowed.expand_as(error)[i]):.3g}: half a step of this token's own scale in this head",
+                ALONE,
+            )
+        )
+
+
+@pytest.mark.points(2)
+@pytest.mark.parametrize("shape", [(1, 8, 12, 64), (2, 3, 5, 16), (3, 1, 1, 32)], ids=str)
+def test_what_is_read_is_what_was_appended(student, rng, shape):
+    pair = some_pair(*shape, rng)
+    called = f"Int8KVCache() with one append of {shape}"
+    for got, want, what in zip(read(stored(student, [pair], called), shape, called), pair, "kv", strict=True):
+        check_tokens(got, want, called, what)
+    zeros = torch.zeros(shape)
+    for got in read(stored(student, [(zeros, zeros)], called), shape, called):
+        assert not got.any(), explain(f"{called}, all zeros", describe(got), "zeros", oracle.ZEROS)
+
+
+@pytest.mark.points(2)
+def test_one_at_a_time_or_in_blocks_is_the_same(student, rng):
+    shape = (2, 4, 23, 64)
+    pair = some_pair(*shape, rng)
+    whole = read(stored(student, [pair], "Int8KVCache() with one append of 23 tokens"), shape, "Int8KVCache()")
+    for sizes in ((1,) * 23, (7, 1, 1, 14), (16, 7)):
+        called = f"Int8KVCache() with appends of {', '.join(map(str, sizes[:4]))}{', ...' * (len(sizes) > 4)} tokens"
+        parts = read(stored(student, in_blocks(pair, sizes), called), shape, called)
+        for got, want, exact, what in zip(parts, whole, pair, "kv", strict=True):
+            check_tokens(got, exact, called, what)
+            same = torch.allclose(got, want, rtol=1e-5, atol=0)
+            most = (got - want).abs().max().item()
+            assert same, explain(
+                f"{called}, {what}", f"other values than of one append, by {most:.3g}", "the same", ALONE
+            )
+
+
+@pytest.mark.points(1)
+def test_what_is_stored_stays_as_it_was(student, rng):
+    shape = (1, 4, 6, 64)
+    small, large = some_pair(*shape, rng), [t * 1e4 for t in some_pair(*shape, rng)]
+    cache = stored(student, [small], "Int8KVCache()")
+    before = read(cache, shape, "Int8KVCache()")
+    cache.append(*large)
+    called = "Int8KVCache(), after 6 tokens that are 10,000 times larger"
+    after = read(cache, (1, 4, 12, 64), called)
+    for got, was, new in zip(after, before, large, strict=True):
+        assert torch.equal(got[:, :, :6], was), explain(
+            called, "other values of the 6 tokens before", "the same", ALONE
+        )
+        check_tokens(got[:, :, 6:], new, called, "new tokens")
+
+
+@pytest.mark.points(1)
+def test_two_caches_share_nothing(student, rng):
+    pairs = [some_pair(1, 2, 5, 32, rng) for _ in range(2)]
+    caches = [student.Int8KVCache() for _ in pairs]
+    for part in range(5):
+        for cache, pair in zip(caches, pairs, strict=True):
+            cache.append(*in_blocks(pair, (1,) * 5)[part])
+    for cache, pair in zip(caches, pairs, strict=True):
+        called = "Int8KVCache(), one of two that take turns"
+        for got, want, what in zip(read(cache, (1, 2, 5, 32), called), pair, "kv", strict=True):
+            check_tokens(got, want, called, what)
+
+
+@pytest.mark.points(2)
+@pytest.mark.parametrize("sizes", [(200,), (1,) * 70, (64, 1, 1, 64)], ids=["200", "70 single", "130 mixed"])
+def test_it_takes_what_it_says_and_little(student, rng, measured, sizes):
+    tokens = sum(sizes)
+    pair = some_pair(1, 8, tokens, 64, rng)
+    called = f"Int8KVCache() with {tokens} tokens"
+    cache = stored(student, in_blocks(pair, sizes), called)
+    for got, want, what in zip(read(cache, (1, 8, tokens, 64), called), pair, "kv", strict=True):
+        check_tokens(got, want, called, what)
+    said = check_number(cache.nbytes(), f"{called}.nbytes()")
+    held = sum({t.storage: t.nbytes for t in cache.held_tensors()}.values())
+    think = "What keeps memory: the tensors you count, the storage they look at, or something you forgot to count?"
+    assert abs(said - held) <= 0.01 * held + 256, explain(
+        f"{called}.nbytes()", f"{said:,.0f}", f"{held:,}, the bytes of all tensors it holds", think
+    )
+    fp32 = sum(t.nbytes for t in pair)
+    measured["cache, share of fp32"] = held / fp32
+    assert held <= 0.30 * fp32, explain(
+        called, f"{held:,} bytes, {held / fp32:.2f} of float32", f"at most 0.30 of {fp32:,}", think
+    )
+
+
+@pytest.fixture(scope="module")
+def gpt():
+    return load_gpt().eval()
+
+
+@pytest.mark.points(1)
+@pytest.mark.timeout(300)
+def test_a_gpt_says_the_same(student, gpt, rng):
+    # fed with the text of the float32 cache, and compared where that is sure of itself: one early tie is no fault
+    text = some_text(3, rng)
+    for prompt in (1, 24, 40):
+        ids = text[rng_index(rng, len(text)), :prompt].tolist()
+        plain, cached = [KVCache() for _ in gpt.blocks], [student.Int8KVCache() for _ in gpt.blocks]
+        start, fresh, agreed, sure = 0, ids, 0, 0
+        for _ in range(12):
+            with torch.no_grad():
+                want = gpt(torch.tensor([fresh]), plain, start)[0, -1]
+                got = gpt(torch.tensor([fresh]), cached, start)[0, -1]
+            start += len(fresh)
+            best = want.topk(2).values
+            decided = bool(best[0] - best[1] > 0.1)
+            sure, agreed = sure + decided, agreed + (decided and int(got.argmax()) == int(want.argmax()))
+            fresh = [int(want.argmax())]
+        called = f"gpt with an Int8KVCache() a layer, greedy, after {prompt} tokens"
+        assert agreed == sure, explain(called, f"{agreed} of {sure} tokens as with float32", "all", ALONE)
+
+
+def rng_index(rng, n):
+    return int(torch.randint(n, (), generator=rng))
+
+
+@pytest.mark.points(1)
+@pytest.mark.timeout(300)
+def test_a_gpt_loses_next_to_nothing(student, gpt, rng, measured):
+    text = some_text(WINDOWS, rng)
+    first = CONTEXT // 2
+
+    def with_cache(ids):
+        caches = [student.Int8KVCache() for _ in gpt.blocks]
+        return torch.cat([gpt(ids[:, :first], caches), gpt(ids[:, first:], caches, first)], dim=1)
+
+    change = drift(nats(with_cache, text), nats(gpt, text))
+    measured["drift, int8 KV cache"] = change
+    called = f"gpt with an Int8KVCache() a layer, on {WINDOWS} windows of held-out text"
+    assert abs(change) < 0.005, explain(called, f"a drift of {change:+.2%}", "less than 0.5 % either way", ALONE)
