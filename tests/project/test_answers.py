@@ -27,8 +27,28 @@ WRONG_AT_LEAST = {
     "ex07": 6,
     "ex08": 6,
     "ex09": 6,
+    "ex10": 6,
+    "ex11": 6,
+    "ex12": 6,
+    "ex13": 6,
+    "ex14": 6,
 }
-RIGHT_AT_LEAST = {"ex01": 5, "ex02": 5, "ex03": 3, "ex04": 5, "ex05": 5, "ex06": 3, "ex07": 3, "ex08": 3, "ex09": 3}
+RIGHT_AT_LEAST = {
+    "ex01": 5,
+    "ex02": 5,
+    "ex03": 3,
+    "ex04": 5,
+    "ex05": 5,
+    "ex06": 3,
+    "ex07": 3,
+    "ex08": 3,
+    "ex09": 3,
+    "ex10": 3,
+    "ex11": 3,
+    "ex12": 3,
+    "ex13": 3,
+    "ex14": 3,
+}
 MORE_SEEDS = 2  # besides this run's own, for the tests that are quick and depend on it
 LONG = {"ex06": 3, "ex08": 3, "ex09": 5}  # one in so many of their right answers at a time
 TURNS = 3  # one with every third seed, also for being diagnosed

@@ -14,23 +14,25 @@ ROOT = Path(__file__).parent.parent.parent
 EXERCISES = syllabus.load()
 NAMES = [exercise.name for exercise in EXERCISES]
 EVERY = pytest.mark.parametrize("name", NAMES)
+SHARED_CLASSES = {"Int8KVCache"}
 ALLOWED = {"torch", "numpy", "llm"} | set(sys.stdlib_module_names)
 
 
 def functions(path):
     """Public functions of a file: name -> (signature, docstring)."""
-    tree = ast.parse(path.read_text())
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    found = [node for node in defined(path) if not node.name.startswith("_")]
     return {node.name: (ast.unparse(node.args), ast.get_docstring(node)) for node in found}
 
 
-def stubs(path):
+def defined(path):
+    """Functions of a file, and methods of the classes that a stub and its solution share."""
     tree = ast.parse(path.read_text())
-    return [
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and "raise NotImplementedError" in ast.unparse(node)
-    ]
+    bodies = [tree.body] + [c.body for c in tree.body if isinstance(c, ast.ClassDef) and c.name in SHARED_CLASSES]
+    return [node for body in bodies for node in body if isinstance(node, ast.FunctionDef)]
+
+
+def stubs(path):
+    return [node.name for node in defined(path) if "raise NotImplementedError" in ast.unparse(node)]
 
 
 @pytest.mark.parametrize(
