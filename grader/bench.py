@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-SECTIONS = {"claims": "grader.claims"}
+SECTIONS = {"claims": "grader.claims", "quality": "grader.quality"}
 
 
 def main(argv: list[str]) -> int:
