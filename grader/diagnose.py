@@ -183,9 +183,12 @@ class Diagnostician:
         self._theirs = None
         for likely in range(3):  # those that are likely and few come first
             share = 0.5 if likely == 2 else 1  # the next failure may have likelier ones
-            matches, _ = those([m for m in possible if likeliest(m) == likely], wanted, share=share)
+            level = [m for m in possible if likeliest(m) == likely]
+            matches, tried = those(level, wanted, share=share)
             if not matches:
                 continue
+            if tried < len(level):
+                return []  # the others might look like it, too
             if likely:
                 others = [*impossible, *(m for m in possible if likeliest(m) == 2 and m not in matches)]
                 controls = others[:: max(1, len(others) // CONTROLS)][:CONTROLS]

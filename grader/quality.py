@@ -6,8 +6,10 @@ models reading the same windows.
 """
 
 import argparse
+import contextlib
 import copy
 import json
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -162,7 +164,7 @@ class Bench:
         numbers = 2 * config.n_layer * config.n_embd * self.context
         head = config.n_embd // config.n_head
         for bits in (8, 4, 2):
-            new = self.ex[14].Int8KVCache if bits == 8 else partial(self.ex[14].RoundedCache, bits, "token")
+            new = self.ex[14].Int8KVCache if bits == 8 else partial(self.ex[14].RoundedCache, bits)
 
             def model(ids: Tensor, new=new) -> Tensor:
                 return self.gpt(ids, [new() for _ in self.gpt.blocks])
@@ -202,9 +204,10 @@ def agreements(bench: Bench) -> Iterator[tuple[str, str]]:
             apart = max(apart, (codes - other).abs().max().item())
         yield f"torch.fake_quantize_per_channel_affine, {bits} bits, a scale a row", _agreement(same, total, apart)
     try:
-        import gguf
-        import torchao
-        from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine, quantize_affine
+        with quietly():
+            import gguf
+            import torchao
+            from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine, quantize_affine
     except ImportError as error:
         yield "torchao, gguf", f"not installed ({error.name}): they belong to the project's own tests"
         return
@@ -233,6 +236,16 @@ def agreements(bench: Bench) -> Iterator[tuple[str, str]]:
         same += int((codes == other).sum())
         apart = max(apart, (codes - other).abs().max().item())
     yield "gguf Q8_0, 8 bits, groups of 32 (codes made before scales are rounded)", _agreement(same, total, apart)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """For importing torchao, which has much to say of GPUs and of PyTorch."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _agreement(same: int, total: int, apart: float) -> str:

@@ -12,10 +12,10 @@ arrives, once, and knows nothing of its neighbours:
 
 that is 0.27 at D = 64. Attention then reads reconstructions, float32 as before.
 
-Below 8 bits keys and values part ways. Keys have channels that are large in all tokens, so that a scale for every
-channel over many tokens serves them better (Liu et al. 2024, "KIVI", section 3: keys per channel, values per token),
-which needs a residual of recent tokens in float until a block is full. When it passes, run
-`python -m exercises.ex14_kv_cache`: both, at 8 to 2 bits.
+Below 8 bits keys and values part ways: keys have channels that are large in all tokens, and KIVI (Liu et al. 2024,
+section 3) gives each channel of the keys a scale of its own, over a group of 32 tokens, while values keep one a token.
+The newest tokens then wait in float until their group is full. Is it worth that, and from which width on? When it
+passes, run `python -m exercises.ex14_kv_cache`: keys per token and per channel, over 32 tokens and over all of them.
 """
 
 if __name__ == "__main__" and not __package__:
@@ -58,11 +58,11 @@ class Int8KVCache:
 class RoundedCache:
     """An experiment: float32 keys and values, rounded whenever they are read.
 
-    keys: round keys per "token", or per "channel", one scale for a channel over all tokens
+    group: over how many tokens a channel of the keys shares a scale; None: keys have one a token, as values do
     """
 
-    def __init__(self, bits: int, keys: str):
-        self.bits, self.keys, self.k, self.v = bits, keys, [], []
+    def __init__(self, bits: int, group: int | None = None):
+        self.bits, self.group, self.k, self.v = bits, group, [], []
 
     def append(self, k: Tensor, v: Tensor) -> None:
         self.k.append(k)
@@ -70,9 +70,9 @@ class RoundedCache:
 
     def read(self) -> tuple[Tensor, Tensor]:
         k, v = torch.cat(self.k, dim=2), torch.cat(self.v, dim=2)
-        per_channel = self.keys == "channel"
-        k = self._rounded(k.transpose(2, 3)).transpose(2, 3) if per_channel else self._rounded(k)
-        return k, self._rounded(v)
+        groups = k.split(self.group, dim=2) if self.group else []
+        by_channel = [self._rounded(part.transpose(2, 3)).transpose(2, 3) for part in groups]
+        return torch.cat(by_channel, dim=2) if groups else self._rounded(k), self._rounded(v)
 
     def _rounded(self, x: Tensor) -> Tensor:
         rows = dequantize_per_channel(*quantize_per_channel(x.flatten(0, 2), self.bits))
@@ -99,13 +99,13 @@ def demonstration() -> None:
     gpt, tokens, tokenizer = load_gpt().eval(), held_out_tokens()[:2049], load_tokenizer()
     before = perplexity_with_caches(gpt, tokens, 256, KVCache)
     after = perplexity_with_caches(gpt, tokens, 256, Int8KVCache)
-    print(f"float32                      perplexity {before:8.3f}")
-    print(f"Int8KVCache                  perplexity {after:8.3f}   drift {after / before - 1:+8.2%}")
+    print(f"float32                        perplexity {before:8.3f}")
+    print(f"Int8KVCache                    perplexity {after:8.3f}   drift {after / before - 1:+8.2%}")
     for bits in (8, 4, 3, 2):
-        for keys in ("token", "channel"):
-            after = perplexity_with_caches(gpt, tokens, 256, lambda b=bits, k=keys: RoundedCache(b, k))
-            what = f"{bits} bits, a scale a key {keys}"
-            print(f"{what:<28} perplexity {after:8.3f}   drift {after / before - 1:+8.2%}")
+        for group, keys in ((None, "token"), (32, "channel of 32"), (256, "channel of 256")):
+            after = perplexity_with_caches(gpt, tokens, 256, lambda b=bits, g=group: RoundedCache(b, g))
+            what = f"{bits} bits, keys per {keys}"
+            print(f"{what:<30} perplexity {after:8.3f}   drift {after / before - 1:+8.2%}")
     for what, new_cache in (("float32", KVCache), ("int8", Int8KVCache)):
         caches = [new_cache() for _ in gpt.blocks]
         text = tokenizer.decode(gpt.generate(tokenizer.encode("ROMEO:\n"), 60, 0, new_caches=lambda c=caches: c))

@@ -52,7 +52,7 @@ def codes(w: Tensor, step: Tensor | float, bits: int = 8) -> Tensor:
 def round_trip(w: Tensor, bits: int = 8, axis: int | None = None) -> Tensor:
     """The reconstruction in float64, per tensor or per channel."""
     step = scale(w, bits) if axis is None else channel_scales(w, bits, axis)
-    return codes(w, step, bits) * step
+    return codes(w, step, bits).double() * step
 
 
 def group_of(columns: int, size: int | None) -> Tensor:

@@ -191,10 +191,10 @@ def mixed_gpt(student, gpt, threshold, counts):
 def test_a_gpt_with_outliers_survives(student, rng, text, measured):
     seed = int(torch.randint(1000, (), generator=rng))
     gpt, counts = with_outliers(load_gpt(), 3, 100.0, seed=seed), []
-    before = nats(gpt, text)
+    mixed, before = mixed_gpt(student, gpt, THRESHOLD, counts), nats(gpt, text)
     plain = drift(nats(with_layers(gpt, lambda _, linear: Plain(linear)), text), before)
     dynamic = drift(nats(torch_dynamic(gpt), text), before)
-    after = nats(mixed_gpt(student, gpt, THRESHOLD, counts), text)
+    after = nats(mixed, text)
     change, share = drift(after, before), sum(c for c, _ in counts) / sum(of for _, of in counts)
     measured |= {
         "drift with outliers, mixed": change,
@@ -211,8 +211,8 @@ def test_a_gpt_with_outliers_survives(student, rng, text, measured):
 @pytest.mark.points(1)
 @pytest.mark.timeout(300)
 def test_it_costs_a_gpt_without_outliers_nothing(student, text, measured):
-    gpt, counts = load_gpt(), []
-    change = drift(nats(mixed_gpt(student, gpt, THRESHOLD, counts), text), nats(gpt, text))
+    gpt = load_gpt()
+    change = drift(nats(mixed_gpt(student, gpt, THRESHOLD, []), text), nats(gpt, text))
     measured["drift without outliers, mixed"] = change
     called = f"the GPT as trained, of mixed_int8_linear(linear, {THRESHOLD})"
     assert abs(change) < 0.005, explain(called, f"a drift of {change:+.2%}", "less than 0.5 % either way", THINK)

@@ -170,8 +170,9 @@ def bed(seed):
 @pytest.mark.points(2)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("bits, share", [(3, 0.5), (2, 0.8)], ids=["int3", "int2"])
-def test_the_gpt_gets_back_what_rounding_lost(student, bed, measured, bits, share):
-    gpt, hessian, text, before = bed
+def test_the_gpt_gets_back_what_rounding_lost(student, request, measured, bits, share):
+    quantized(student, f"gptq_quantize(w, h, {bits}), w (4, 4)", torch.eye(4), torch.eye(4), bits)  # no stub? go on
+    gpt, hessian, text, before = request.getfixturevalue("bed")
     usual = drift(nats(to_nearest(gpt, bits), text), before)
     spent = 0.0
 

@@ -37,6 +37,21 @@ def read(cache, shape, called):
     return [check_tensor(t, f"{called}.read()[{i}]", shape, torch.float32) for i, t in enumerate(result)]
 
 
+class Watched:
+    """A student's cache as attention uses it; what it reads has to be as much as was appended."""
+
+    def __init__(self, student, called):
+        self.cache, self.called, self.tokens = student.Int8KVCache(), called, 0
+
+    def append(self, k, v):
+        self.cache.append(k, v)
+        self.tokens += k.shape[2]
+        self.shape = (*k.shape[:2], self.tokens, k.shape[3])
+
+    def read(self):
+        return read(self.cache, self.shape, self.called)
+
+
 def in_blocks(pair, sizes):
     return list(zip(*(tensor.split(list(sizes), dim=2) for tensor in pair), strict=True))
 
@@ -151,7 +166,8 @@ def test_a_gpt_says_the_same(student, gpt, rng):
     text = some_text(3, rng)
     for prompt in (1, 24, 40):
         ids = text[rng_index(rng, len(text)), :prompt].tolist()
-        plain, cached = [KVCache() for _ in gpt.blocks], [student.Int8KVCache() for _ in gpt.blocks]
+        called = f"gpt with an Int8KVCache() a layer, greedy, after {prompt} tokens"
+        plain, cached = [KVCache() for _ in gpt.blocks], [Watched(student, called) for _ in gpt.blocks]
         start, fresh, agreed, sure = 0, ids, 0, 0
         for _ in range(12):
             with torch.no_grad():
@@ -162,7 +178,6 @@ def test_a_gpt_says_the_same(student, gpt, rng):
             decided = bool(best[0] - best[1] > 0.1)
             sure, agreed = sure + decided, agreed + (decided and int(got.argmax()) == int(want.argmax()))
             fresh = [int(want.argmax())]
-        called = f"gpt with an Int8KVCache() a layer, greedy, after {prompt} tokens"
         assert agreed == sure, explain(called, f"{agreed} of {sure} tokens as with float32", "all", ALONE)
 
 
@@ -174,13 +189,12 @@ def rng_index(rng, n):
 @pytest.mark.timeout(300)
 def test_a_gpt_loses_next_to_nothing(student, gpt, rng, measured):
     text = some_text(WINDOWS, rng)
-    first = CONTEXT // 2
+    first, called = CONTEXT // 2, f"gpt with an Int8KVCache() a layer, on {WINDOWS} windows of held-out text"
 
     def with_cache(ids):
-        caches = [student.Int8KVCache() for _ in gpt.blocks]
+        caches = [Watched(student, called) for _ in gpt.blocks]
         return torch.cat([gpt(ids[:, :first], caches), gpt(ids[:, first:], caches, first)], dim=1)
 
     change = drift(nats(with_cache, text), nats(gpt, text))
     measured["drift, int8 KV cache"] = change
-    called = f"gpt with an Int8KVCache() a layer, on {WINDOWS} windows of held-out text"
     assert abs(change) < 0.005, explain(called, f"a drift of {change:+.2%}", "less than 0.5 % either way", ALONE)

@@ -53,6 +53,15 @@ MORE_SEEDS = 2  # besides this run's own, for the tests that are quick and depen
 LONG = {"ex06": 3, "ex08": 3, "ex09": 5}  # one in so many of their right answers at a time
 TURNS = 3  # one with every third seed, also for being diagnosed
 DIAGNOSIS = 5  # seconds
+ALIKE = {  # these all come to factors of one, so that no value tells them apart
+    "ex12": {
+        "error_of_the_weight",
+        "layer_rounds_to_nearest",
+        "not_scaled_back_in_the_search",
+        "round_to_nearest",
+        "scaled_the_other_way",
+    }
+}
 EVERY = pytest.mark.parametrize("name", EXERCISES)
 
 
@@ -123,8 +132,9 @@ def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(nam
         if not kinds or not kinds <= {"wrong", "crashed"} or not any(says(file, case["message"]) for case in cases):
             escaped[file.stem] = [(case["outcome"], case["message"][:300]) for case in cases] or "passed"
         found = {known for case in cases for known in case["misconceptions"]}
-        asked += k % TURNS == seed % TURNS
-        recognized += file.stem in found
+        if file.stem not in ALIKE.get(name[:4], ()):
+            asked += k % TURNS == seed % TURNS
+            recognized += file.stem in found
         if found and file.stem not in found:
             mistaken[file.stem] = found
     total = len(answers(WRONG, name))

@@ -36,9 +36,9 @@ def replaced(folder: Path, statement: str) -> Path:
     folder.mkdir()
     for name in NAMES:
         tree = ast.parse((ROOT / "exercises" / f"{name}.py").read_text())
-        for node in tree.body:
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and "NotImplementedError" in ast.unparse(node):
-                node.body = ast.parse(statement).body
+                node.body = ast.parse("pass" if node.name == "__init__" else statement).body
         tree.body.insert(1, ast.parse("import torch").body[0])
         (folder / f"{name}.py").write_text(ast.unparse(ast.fix_missing_locations(tree)))
     return folder
