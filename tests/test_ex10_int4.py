@@ -190,12 +190,8 @@ def test_a_weight_takes_four_and_a_half_bits(student, rng, measured):
         held = {t.storage: t.nbytes for t in layer.held_tensors()}
         bits, expected = 8 * sum(t.nbytes for t in state) / (n * k), 4 + 16 / size
         think = "What does the state dict hold, in which dtype, and is there anything twice?"
-        assert abs(bits - expected) < 0.1, explain(
-            f"{called}.state_dict()",
-            f"{bits:.2f} bits a weight",
-            f"{expected}: 4 for the code, 16 / {size} of a scale",
-            think,
-        )
+        want = f"{expected}: 4 for the code, 16 / {size} of a scale; 7 times smaller than float32 at 32"
+        assert abs(bits - expected) < 0.07, explain(f"{called}.state_dict()", f"{bits:.2f} bits a weight", want, think)
         memory = 8 * sum(held.values()) / (n * k)
         assert memory < expected + 0.2, explain(called, f"{memory:.2f} bits a weight in memory", f"{expected}", think)
         x = torch.eye(k)

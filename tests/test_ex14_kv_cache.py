@@ -74,6 +74,19 @@ def check_tokens(got, want, called, what):
         )
 
 
+def check_codes(got, called, what):
+    """What is read are whole multiples, -127 to 127, of one number for each token of each head."""
+    ratio = got.double() / got.double().abs().amax(dim=-1, keepdim=True).clamp(min=1e-45) * 127
+    wrong = (ratio - ratio.round()).abs() > 1e-3
+    if wrong.any():
+        i = tuple(wrong.nonzero()[0])
+        think = "What is stored: codes and a scale, or the numbers themselves?"
+        found = (
+            f"{ratio[i]:.3f} 127ths of the largest number of its token ({int(wrong.sum()):,} of {wrong.numel():,} so)"
+        )
+        raise AssertionError(explain(f"{called}, {what}", found, "a whole number of them: a code", think))
+
+
 @pytest.mark.points(2)
 @pytest.mark.parametrize("shape", [(1, 8, 12, 64), (2, 3, 5, 16), (3, 1, 1, 32)], ids=str)
 def test_what_is_read_is_what_was_appended(student, rng, shape):
@@ -81,6 +94,7 @@ def test_what_is_read_is_what_was_appended(student, rng, shape):
     called = f"Int8KVCache() with one append of {shape}"
     for got, want, what in zip(read(stored(student, [pair], called), shape, called), pair, "kv", strict=True):
         check_tokens(got, want, called, what)
+        check_codes(got, called, what)
     zeros = torch.zeros(shape)
     for got in read(stored(student, [(zeros, zeros)], called), shape, called):
         assert not got.any(), explain(f"{called}, all zeros", describe(got), "zeros", oracle.ZEROS)
@@ -144,6 +158,8 @@ def test_it_takes_what_it_says_and_little(student, rng, measured, sizes):
     said = check_number(cache.nbytes(), f"{called}.nbytes()")
     held = sum({t.storage: t.nbytes for t in cache.held_tensors()}.values())
     think = "What keeps memory: the tensors you count, the storage they look at, or something you forgot to count?"
+    few = f"{held:,} bytes in all tensors that it holds"
+    assert held >= 2 * pair[0].numel(), explain(called, few, f"{2 * pair[0].numel():,} for the codes alone", think)
     assert abs(said - held) <= 0.01 * held + 256, explain(
         f"{called}.nbytes()", f"{said:,.0f}", f"{held:,}, the bytes of all tensors it holds", think
     )

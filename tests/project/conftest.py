@@ -1,11 +1,38 @@
 """The gate's table at the end of a run: of each exercise the wrong answers caught and the right ones accepted."""
 
 import signal
+from collections import Counter
 
 import pytest
 
 TABLE = pytest.StashKey[dict[str, dict[str, str]]]()
 COLUMNS = ("wrong answers caught", "recognized", "right answers accepted", "seeds")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--whole", action="store_true", help="all cases of what takes turns, seed by seed")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "in_turns(n): one in n of a test's cases a run, which ones the seed decides")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.option.whole or config.option.keyword or any("::" in word for word in config.args):
+        return
+    numbers, left = Counter(), []
+    for item in items:
+        if mark := item.get_closest_marker("in_turns"):
+            number = numbers[item.originalname] = numbers[item.originalname] + 1
+            if number % mark.args[0] != config.option.seed % mark.args[0]:
+                left.append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
+
+
+@pytest.fixture(scope="session")
+def whole(request) -> bool:
+    return request.config.option.whole
 
 
 def pytest_sessionstart():
