@@ -1,7 +1,7 @@
 """ex11  Outliers: a few columns stay in floating point
 
 Models of some billions of parameters grow outlier features: a handful of the channels of a hidden state carry values
-20 times or more as large as all others, in nearly every token (Dettmers et al. 2022, "LLM.int8()", section 4). A token
+up to 20 times as large as all others, in nearly every token (Dettmers et al. 2022, "LLM.int8()", section 4). A token
 has one scale, max|x| / 127. With one value of 300 in it, the others, near 1, fall on the codes -1, 0 and 1: int8 has
 become 2 bits. Removing those features is worse: they carry much of what the model computes.
 

@@ -4,7 +4,7 @@ Rounding decides each weight for itself. But what counts is the output: with cor
 can be made good by the columns after it. GPTQ (Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization")
 minimizes, for every row w of W on a calibration set X,
 
-    ||(w' - w) X^T||**2  =  1/2 (w' - w) H (w' - w)^T,     H = 2 X^T X / n     (X: n tokens a row each; their eq. 1)
+    1/n ||(w' - w) X^T||**2  =  1/2 (w' - w) H (w' - w)^T,    H = 2 X^T X / n    (X: n tokens, a row each; their eq. 1)
 
 one column at a time, left to right. Once column k is rounded, the error is shared among all columns not yet rounded,
 in the proportion that increases the sum least (the Optimal Brain Surgeon's update, their equation 2):

@@ -37,6 +37,13 @@ def check_tensor(value: Any, called: str, shape: tuple[int, ...], dtype: torch.d
     return value
 
 
+def check_pair(value: Any, called: str, names: str) -> tuple[Any, Any]:
+    """value, once it is two of something."""
+    pair = isinstance(value, tuple | list) and len(value) == 2
+    assert pair, explain(called, f"a {kind_of(value)}", f"two tensors, {names}")
+    return tuple(value)
+
+
 def check_number(value: Any, called: str) -> float:
     """value as a float: a Python number or a tensor without dimensions."""
     expected = "a Python number, or a tensor of shape ()"

@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 
 from tests import oracle
-from tests.messages import check_tensor, check_unchanged, check_value_errors, describe, explain, values
+from tests.messages import check_pair, check_tensor, check_unchanged, check_value_errors, describe, explain, values
 
 WIDTHS = pytest.mark.parametrize("bits", [8, 5, 4, 3, 2], ids=lambda bits: f"int{bits}")
 AXES = [((7, 12), 0), ((7, 12), 1), ((7, 12), -1), ((7, 12), -2), ((9,), 0), ((9,), -1), ((5, 4, 6), 0), ((5, 4, 6), 1)]
@@ -218,8 +218,7 @@ def _check_zeros(student, w, axis, zero, what):
 
 def _pair(result, called, shape, axis):
     """(q, scales) once they have the types and shapes of the contract."""
-    pair = isinstance(result, tuple | list) and len(result) == 2
-    assert pair, explain(called, f"a {type(result).__name__}", "two tensors, (q, scales)")
+    check_pair(result, called, "(q, scales)")
     turned = isinstance(result[1], torch.Tensor) and result[1].dtype == torch.int8
     assert not turned, explain(called, "the codes in second place", "(q, scales): codes first")
     check_tensor(result[0], called + " -> q", shape, torch.int8)

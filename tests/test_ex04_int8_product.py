@@ -5,7 +5,7 @@ import torch
 from hypothesis import strategies as st
 
 from tests import oracle
-from tests.messages import check_tensor, check_unchanged, describe, explain, values
+from tests.messages import check_pair, check_tensor, check_unchanged, describe, explain, values
 
 LEADS = [(5,), (2, 3), (1,), (), (2, 1, 4), (0,), (3, 0)]
 LEADING = pytest.mark.parametrize("lead", LEADS, ids=lambda lead: f"x {(*lead, 'K')}".replace("'", ""))
@@ -175,8 +175,7 @@ def _check_tokens(codes, scales, x, called):
 
 
 def _pair(result, called, x):
-    pair = isinstance(result, tuple | list) and len(result) == 2
-    assert pair, explain(called, f"a {type(result).__name__}", "two tensors, (codes, scales)")
+    check_pair(result, called, "(codes, scales)")
     check_tensor(result[0], called + " -> codes", x.shape, torch.int8)
     check_tensor(result[1], called + " -> scales", (*x.shape[:-1], 1), torch.float32, PER_TOKEN)
     return result

@@ -10,7 +10,7 @@ from llm.checkpoint import load_gpt
 from llm.outliers import with_outliers
 from tests import oracle
 from tests.gpt import drift, nats, some_text, with_weights
-from tests.messages import check_number, check_tensor, check_unchanged, check_value_errors, explain, kind_of
+from tests.messages import check_number, check_pair, check_tensor, check_unchanged, check_value_errors, explain, kind_of
 from tests.models import check_module, check_no_float_weight, tensors
 
 ROUNDED = 2**-11  # how far a float16 may be from the number it stands for, relatively
@@ -28,9 +28,7 @@ def random_codes(n, rng):
 
 def check_grouped(student, w, bits, size, called):
     """quantize_grouped(w, bits, size), once shapes, scales and codes are right."""
-    result = student.quantize_grouped(w, bits, size)
-    pair = isinstance(result, tuple | list) and len(result) == 2
-    assert pair, explain(called, kind_of(result), "a pair (q, scales)")
+    result = check_pair(student.quantize_grouped(w, bits, size), called, "(q, scales)")
     want = oracle.grouped_scales(w, bits, size)
     q = check_tensor(result[0], f"{called}[0]", tuple(w.shape), torch.int8)
     scales = check_tensor(result[1], f"{called}[1]", tuple(want.shape), torch.float16)

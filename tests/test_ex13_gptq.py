@@ -10,7 +10,7 @@ from llm.checkpoint import load_gpt
 from llm.corpus import calibration_tokens
 from tests import oracle
 from tests.gpt import drift, hessians, nats, some_text, to_nearest, with_weights
-from tests.messages import check_tensor, check_unchanged, check_value_errors, describe, explain, kind_of
+from tests.messages import check_pair, check_tensor, check_unchanged, check_value_errors, describe, explain
 
 SLACK = 1.1  # on the oracle's error: other orders of the columns and other precisions are as good
 WINDOWS, CALIBRATION = 16, 24
@@ -54,9 +54,7 @@ def gptq_oracle(w, h, bits, damp=0.01):
 
 def quantized(student, called, w, h, bits, *damp):
     """(q, weight) of gptq_quantize: the codes, and the weight that they stand for in float64."""
-    result = student.gptq_quantize(w, h, bits, *damp)
-    pair = isinstance(result, tuple | list) and len(result) == 2
-    assert pair, explain(called, kind_of(result), "a pair (q, scales)")
+    result = check_pair(student.gptq_quantize(w, h, bits, *damp), called, "(q, scales)")
     q = check_tensor(result[0], f"{called}[0]", tuple(w.shape), torch.int8)
     scales = check_tensor(result[1], f"{called}[1]", (len(w), 1), torch.float32)
     limit = oracle.qmax(bits)

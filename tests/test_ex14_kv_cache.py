@@ -7,7 +7,7 @@ from llm.checkpoint import load_gpt
 from llm.model import KVCache
 from tests import oracle
 from tests.gpt import CONTEXT, drift, nats, some_text
-from tests.messages import check_number, check_tensor, check_unchanged, describe, explain, kind_of
+from tests.messages import check_number, check_pair, check_tensor, check_unchanged, describe, explain
 
 HALF_SCALE = 127 * 2**-11  # of a step: scales kept in half precision may serve
 WINDOWS = 8
@@ -31,9 +31,7 @@ def stored(student, pairs, called):
 
 
 def read(cache, shape, called):
-    result = cache.read()
-    pair = isinstance(result, tuple | list) and len(result) == 2
-    assert pair, explain(f"{called}.read()", kind_of(result), "a pair (k, v)")
+    result = check_pair(cache.read(), f"{called}.read()", "(k, v)")
     return [check_tensor(t, f"{called}.read()[{i}]", shape, torch.float32) for i, t in enumerate(result)]
 
 
