@@ -1,7 +1,7 @@
 """ex11  Outliers: a few columns stay in floating point
 
 Models of some billions of parameters grow outlier features: a handful of the channels of a hidden state carry values
-up to 20 times as large as all others, in nearly every token (Dettmers et al. 2022, "LLM.int8()", section 4). A token
+up to 20 times as large as all others, in most tokens (Dettmers et al. 2022, "LLM.int8()", section 4). A token
 has one scale, max|x| / 127. With one value of 300 in it, the others, near 1, fall on the codes -1, 0 and 1: int8 has
 become 2 bits. Removing those features is worse: they carry much of what the model computes.
 
@@ -13,8 +13,9 @@ which some token reaches the threshold:
 
 The tokens' scales are taken without the columns in O: that is the whole point. The columns of W that belong to O stay
 in float too; they may be as small as their x is large, and then have no digits left in int8. Which columns these are,
-each call's x decides, so the layer keeps W twice, in int8 and in float. (The paper keeps it in float16, and finds that
-with a threshold of 6.0 at most 0.1 percent of the features qualify.)
+each call's x decides, so this layer keeps W twice, in int8 and in float. (The authors' library keeps the codes alone
+and turns a few columns of them back into float16: enough for a model whose weights are not as uneven as here. With a
+threshold of 6.0 the paper finds at most 0.1 percent of the features to qualify.)
 
 A small GPT has no such features by nature. `llm.outliers.with_outliers` gives it some without changing what it
 computes. When it passes, run `python -m exercises.ex11_outliers` and watch plain int8 fail.

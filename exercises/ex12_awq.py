@@ -3,8 +3,8 @@
 Rounding to nearest treats all weights alike, but the output does not: an error in W[:, k] is multiplied by x[k]. Where
 the activations of a channel are large, its column of W is salient, even if its weights are small, and at 4 bits small
 weights round to 0. AWQ (Lin et al. 2023, "AWQ: Activation-aware Weight Quantization", section 3.2) looks at
-activations to find these columns and multiplies them by s[k] > 1 before rounding. Dividing x by the same s leaves the
-function as it was:
+activations to find these columns and multiplies them by an s[k] larger than that of the others before rounding, Q.
+Dividing x by the same s leaves the function as it was:
 
     x W^T  =  (x / s) (W diag(s))^T  ~  (x / s) Q(W diag(s))^T               (their equation 2)
 
@@ -15,7 +15,7 @@ for on a calibration set, with one number to choose (equations 4 and 5):
     s = magnitude ** alpha,    magnitude[k] = mean|x[k]|,    alpha in [0, 1]: least ||(x / s) Q(W diag(s))^T - x W^T||
 
 alpha = 0 is round to nearest, and one of the candidates: the outcome can never be worse on that set. In a network the
-division of x folds into whatever comes before, a LayerNorm's weight for instance, and costs nothing.
+division of x folds into what comes before where that is linear, a LayerNorm's weight for instance, and costs nothing.
 
 When it passes, run `python -m exercises.ex12_awq`: a GPT with salient columns, at 4 and 3 bits.
 """

@@ -6,15 +6,15 @@ part of a row whose weights are small beside its largest: it all rounds to 0. On
 4 bits already, one a row is better, and the cure is more of the same: `group_size` neighbours in a row share a scale
 (block-wise quantization, Dettmers and Zettlemoyer 2023, "The case for 4-bit precision", section 2).
 
-    s[i, g] = max|W[i, columns of group g]| / qmax        stored in float16: codes are made for what is stored
+    s[i, g] = max|W[i, columns of group g]| / qmax        rounded to float16 before w is divided by it
     bits per weight = bits + 16 / group_size              4.5 at 4 bits and groups of 32, as in llama.cpp's Q4_0
 
 Float16 has a trap. Its normal numbers end at 2**-14; below, digits fade until nothing is left, and 0 divides badly. A
 scale is never smaller than that.
 
-PyTorch has no 4-bit tensor. Two codes share a byte, each as four bits of two's complement, and come apart again before
-the product: memory is what this saves on a CPU, not arithmetic. Activations stay in float ("weight-only", W4A16). When
-it passes, run `python -m exercises.ex10_int4`: what each width does to the GPT.
+PyTorch computes nothing in 4 bits. Two codes share a byte, each as four bits of two's complement, and come apart again
+before the product: memory is what this saves on a CPU, not arithmetic. Activations stay in float ("weight-only",
+W4A16). When it passes, run `python -m exercises.ex10_int4`: what each width does to the GPT.
 """
 
 if __name__ == "__main__" and not __package__:
@@ -37,7 +37,7 @@ def pack_int4(q: Tensor) -> Tensor:
     """Two codes a byte.
 
     q:       (n,) int8 in [-7, 7]
-    returns: (ceil(n / 2),) uint8; for an odd n, half of the last byte means nothing
+    returns: (ceil(n / 2),) uint8; for an odd n, the unused half of the last byte may hold anything
     """
     nibbles = F.pad(q, (0, len(q) % 2)).view(torch.uint8) & 0xF  # the lower four bits say all, the sign included
     return nibbles[0::2] | nibbles[1::2] << 4

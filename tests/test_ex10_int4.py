@@ -142,7 +142,8 @@ def test_bad_weights_and_widths_are_a_value_error(student, rng):
 def linear_on_half_scales(n, k, size, rng, bias=True):
     """A Linear whose scales are exactly float16 and whose codes are beyond dispute, and the weight it turns into."""
     group = oracle.group_of(k, size)
-    steps = (torch.randint(8, 17, (n, int(group[-1]) + 1), generator=rng) * 2.0**-10)[:, group]
+    odd = 2 * torch.randint(512, 1024, (n, int(group[-1]) + 1), generator=rng) + 1  # all 11 digits of a float16
+    steps = (odd * 2.0**-17)[:, group]
     codes = torch.randint(-6, 7, (n, k), generator=rng)
     starts = torch.cat([torch.tensor([True]), group[1:] != group[:-1]])
     codes[:, starts] = 7 * (1 - 2 * torch.randint(0, 2, (n, int(starts.sum())), generator=rng))
@@ -179,7 +180,7 @@ def test_a_layer_computes_with_the_unpacked_weight(student, rng, n, k, size, bia
 
 @pytest.mark.points(1)
 def test_a_weight_takes_four_and_a_half_bits(student, rng, measured):
-    for n, k, size in ((96, 128, 32), (64, 512, 32), (64, 512, 128)):
+    for n, k, size in ((192, 256, 32), (64, 512, 32), (64, 512, 128)):
         linear, weight = linear_on_half_scales(n, k, size, rng, bias=False)
         called = f"int4_linear(linear, {size}), weight ({n}, {k})"
         layer = check_module(student.int4_linear(linear, size), called)

@@ -135,7 +135,7 @@ def test_the_weight_is_there_in_int8(student, rng):
     check_int8_weights(layer, linear, called)
     scales = oracle.channel_scales(linear.weight, 8, 0)
     codes = [t for t in tensors(layer.state_dict()) if t.dtype == torch.int8]
-    if codes[0].shape in ((48, 80), (80, 48)):
+    if codes and codes[0].shape in ((48, 80), (80, 48)):
         upright = codes[0] if codes[0].shape == (48, 80) else codes[0].t()
         think = "Is there a scale for each output channel, and which axis of the weight is that?"
         usual = torch.ones(80, dtype=torch.bool)

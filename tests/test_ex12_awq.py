@@ -14,7 +14,8 @@ from tests.messages import check_tensor, check_unchanged, describe, explain
 from tests.models import check_module
 
 STEPS = 20  # of alpha, in the oracle's search
-SLACK = 1.1  # on the oracle's error: other steps and other normalizations are as good
+SLACK = 1.3  # on the oracle's error: ten steps of alpha and other normalizations come within 1.1, half the method not
+NEAREST = 1.01  # on that of rounding to nearest, whose scales may have another precision
 SEARCH = "What is tried, by which error is it judged, and what does rounding a scaled weight do to the step?"
 WINDOWS, CALIBRATION = 12, 6
 CHANNELS, ALPHA = 51, (8.0, 30.0)  # about one in ten
@@ -79,25 +80,25 @@ def test_magnitude_is_the_mean_of_absolute_values(student, rng, lead):
 
 @pytest.mark.points(1)
 def test_every_column_gets_a_factor(student, rng):
-    w, x = some_layer("small weights", 16, 40, rng)
-    dead, nothing = x.clone(), torch.zeros(32, 40)
+    w, x = some_layer("small weights", 48, 160, rng)
+    dead, nothing = x.clone(), torch.zeros(32, 160)
     dead[:, [3, 17]] = 0
     cases = {
-        "x (256, 40)": x,
+        "x (256, 160)": x,
         "two features of x always 0": dead,
         "x all 0": nothing,
-        "x (4, 64, 40)": x.view(4, 64, 40),
+        "x (4, 64, 160)": x.view(4, 64, 160),
     }
     for what, some_x in cases.items():
         called = f"awq_scales(w, x, 4, None), {what}"
-        s = check_tensor(student.awq_scales(w, some_x, 4, None), called, (40,), torch.float32)
+        s = check_tensor(student.awq_scales(w, some_x, 4, None), called, (160,), torch.float32)
         check_unchanged(w, student.view(w), called)
         check_unchanged(some_x, student.view(some_x), called)
         think = "What is 0 ** alpha, and what comes of dividing by it?"
         good = (s > 0) & s.isfinite()
-        assert good.all(), explain(called, describe(s), "a positive finite factor for each of the 40 columns", think)
+        assert good.all(), explain(called, describe(s), "a positive finite factor for each of the 160 columns", think)
         if what != "x all 0":
-            flat = some_x.reshape(-1, 40)
+            flat = some_x.reshape(-1, 160)
             error, usual = output_error(w, flat, scaled_round_trip(w, s, 4, None)), to_nearest_error(w, flat, 4, None)
             _check_error(error, usual, best_error(w, flat, 4, None), called)
 
@@ -106,20 +107,20 @@ def test_every_column_gets_a_factor(student, rng):
 @WIDTH
 @KIND
 def test_the_search_finds_the_least_output_error(student, rng, kind, bits, size):
-    w, x = some_layer(kind, 48, 160, rng)
     called = f"awq_scales(w, x, {bits}, {size}), {kind} where activations are large"
-    s = check_tensor(student.awq_scales(w, x, bits, size), called, (160,), torch.float32)
-    assert ((s > 0) & s.isfinite()).all(), explain(called, describe(s), "a positive finite factor for each column")
-    error = output_error(w, x, scaled_round_trip(w, s, bits, size))
-    _check_error(error, to_nearest_error(w, x, bits, size), best_error(w, x, bits, size), called)
+    found = []
+    for w, x in (some_layer(kind, 48, 160, rng) for _ in range(3)):
+        s = check_tensor(student.awq_scales(w, x, bits, size), called, (160,), torch.float32)
+        assert ((s > 0) & s.isfinite()).all(), explain(called, describe(s), "a positive finite factor for each column")
+        error = output_error(w, x, scaled_round_trip(w, s, bits, size))
+        found.append((error, to_nearest_error(w, x, bits, size), best_error(w, x, bits, size)))
+    _check_error(*(sum(errors) / 3 for errors in zip(*found, strict=True)), called)
 
 
 def _check_error(error, usual, best, called, think=SEARCH):
     got = f"a mean square error of the output of {error:.4g}"
-    expected = (
-        f"at most {min(usual, best * SLACK):.4g} (round to nearest: {usual:.4g}, best power of magnitude: {best:.4g})"
-    )
-    assert error <= min(usual * 1.001, best * SLACK), explain(called, got, expected, think)
+    expected = f"at most {min(usual * NEAREST, best * SLACK):.4g} (round to nearest: {usual:.4g}, best power of magnitude: {best:.4g})"
+    assert error <= min(usual * NEAREST, best * SLACK), explain(called, got, expected, think)
 
 
 @pytest.mark.points(2)
@@ -213,7 +214,7 @@ def awq_gpt(student, gpt, inputs, bits):
         )
         expected = f"at most {usual:.4g}, as by rounding to nearest"
         got = f"a mean square error of the output of {error:.4g}"
-        assert error <= usual * 1.001, explain(called, got, expected, SEARCH)
+        assert error <= usual * NEAREST, explain(called, got, expected, SEARCH)
         assert error >= usual * 1e-3, explain(called, got, f"some rounding to show in {bits} bits")
         return Inserted(layer, linear, called)
 

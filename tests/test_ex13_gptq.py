@@ -9,12 +9,12 @@ import torch
 from llm.checkpoint import load_gpt
 from llm.corpus import calibration_tokens
 from tests import oracle
-from tests.gpt import drift, hessians, nats, some_text, to_nearest, with_weights
+from tests.gpt import drift, hessians, linears, nats, some_text, to_nearest, with_weights
 from tests.messages import check_pair, check_tensor, check_unchanged, check_value_errors, describe, explain
 
-SLACK = 1.1  # on the oracle's error: other orders of the columns and other precisions are as good
+SLACK = 1.6  # on the oracle's error: another order of the columns is as good, over a few problems within 1.3
 WINDOWS, CALIBRATION = 16, 24
-SECONDS = 60
+SECONDS = 60  # for all Linears of the GPT
 COMPENSATE = (
     "Which columns take over the error of a rounded one, in which proportion, and are theirs rounded after that?"
 )
@@ -84,10 +84,17 @@ def test_the_hessian_is_twice_the_mean_of_products(student, rng, lead):
 @pytest.mark.points(2)
 @pytest.mark.parametrize("bits", [4, 3, 2, 8], ids=lambda bits: f"int{bits}")
 def test_without_correlations_it_is_rounding_to_nearest(student, rng, bits):
-    for n, k in ((24, 40), (8, 300)):
+    for n, k, dtype in (
+        (24, 40, torch.float32),
+        (8, 300, torch.float32),
+        (8, 40, torch.float16),
+        (8, 40, torch.float64),
+    ):
         w = oracle.away_from_ties((n, k), 0.01, rng, bits) * (0.5 + torch.rand(n, 1, generator=rng))
+        w = w.to(dtype)
         h = torch.diag(torch.rand(k, generator=rng) * 10 ** (2 * torch.rand(k, generator=rng)) + 0.01)
-        called = f"gptq_quantize(w, h, {bits}), w ({n}, {k}), h diagonal"
+        name = str(dtype).removeprefix("torch.")
+        called = f"gptq_quantize(w, h, {bits}), w {name} ({n}, {k}), h diagonal"
         q, _ = quantized(student, called, w, h, bits)
         check_unchanged(w, student.view(w), called)
         check_unchanged(h, student.view(h), called)
@@ -99,17 +106,21 @@ def test_without_correlations_it_is_rounding_to_nearest(student, rng, bits):
 @pytest.mark.parametrize("bits", [4, 3, 2], ids=lambda bits: f"int{bits}")
 @pytest.mark.parametrize("n, k", [(32, 48), (16, 200)], ids=lambda value: str(value))
 def test_correlated_columns_make_up_for_errors(student, rng, n, k, bits):
-    x = correlated(4 * k, k, rng)
-    w, h = torch.randn(n, k, generator=rng), hessian_of(x)
+    problems = [(torch.randn(n, k, generator=rng), hessian_of(correlated(4 * k, k, rng))) for _ in range(240 // k + 1)]
     called = f"gptq_quantize(w, h, {bits}), w ({n}, {k}), columns correlated"
-    _, weight = quantized(student, called, w, h, bits)
-    check_unchanged(w, student.view(w), called)
-    check_unchanged(h, student.view(h), called)
-    _check_loss(loss(w, weight, h), w, h, bits, called)
+    weights = []
+    for w, h in problems:
+        weights.append(quantized(student, called, w, h, bits)[1])
+        check_unchanged(w, student.view(w), called)
+        check_unchanged(h, student.view(h), called)
+    check_losses(weights, problems, bits, called)
 
 
-def _check_loss(got, w, h, bits, called, damp=0.01):
-    usual, best = loss(w, oracle.round_trip(w, bits, 0), h), loss(w, gptq_oracle(w, h, bits, damp), h)
+def check_losses(weights, problems, bits, called, damp=0.01):
+    """The outputs of all problems together are about as close as the oracle's."""
+    got = sum(loss(w, weight, h) for weight, (w, h) in zip(weights, problems, strict=True)) / len(problems)
+    usual = sum(loss(w, oracle.round_trip(w, bits, 0), h) for w, h in problems) / len(problems)
+    best = sum(loss(w, gptq_oracle(w, h, bits, damp), h) for w, h in problems) / len(problems)
     assert got <= best * SLACK, explain(
         called,
         f"a mean square error of the output of {got:.4g}",
@@ -120,24 +131,24 @@ def _check_loss(got, w, h, bits, called, damp=0.01):
 
 @pytest.mark.points(1)
 def test_dead_columns_and_singular_hessians(student, rng):
-    x = correlated(400, 60, rng)
-    dead = x.clone()
-    dead[:, [0, 7, 31, 59]] = 0
+    def some_x(n=400):
+        return correlated(n, 60, rng)
+
     cases = {
-        "four features of x always 0": hessian_of(dead),
-        "fewer tokens than features": hessian_of(x[:20]),
-        "x all 0": torch.zeros(60, 60),
-        "two features alike": hessian_of(torch.cat([x[:, :59], x[:, :1]], dim=1)),
-        "x of size 1e-3": hessian_of(x * 1e-3),
+        "four features of x always 0": lambda: some_x() * (torch.arange(60) % 17 != 7),
+        "fewer tokens than features": lambda: some_x(20),
+        "20 tokens, whose features add up to 0": lambda: (x := some_x(20)) - x.mean(dim=1, keepdim=True),
+        "x all 0": lambda: torch.zeros(9, 60),
+        "two features alike": lambda: some_x()[:, [*range(59), 0]],
+        "x of size 1e-3": lambda: some_x() * 1e-3,
     }
-    w = torch.randn(16, 60, generator=rng)
-    for what, h in cases.items():
+    for what, draw in cases.items():
         called = f"gptq_quantize(w, h, 4), {what}"
-        _, weight = quantized(student, called, w, h, 4)
-        _check_loss(loss(w, weight, h), w, h, 4, called)
-    rows = w.clone()
+        problems = [(torch.randn(16, 60, generator=rng), hessian_of(draw())) for _ in range(4)]
+        check_losses([quantized(student, called, w, h, 4)[1] for w, h in problems], problems, 4, called)
+    rows, x = torch.randn(16, 60, generator=rng), some_x()
     rows[3] = 0
-    q, weight = quantized(student, "gptq_quantize(w, h, 4), a row of zeros", rows, cases["x of size 1e-3"], 4)
+    q, weight = quantized(student, "gptq_quantize(w, h, 4), a row of zeros", rows, hessian_of(x), 4)
     assert not q[3].any(), explain("gptq_quantize(w, h, 4), a row of zeros", describe(q[3]), "codes 0 in it")
     heavy = 1e6  # what couples columns is nothing beside such a diagonal
     called = f"gptq_quantize(w, h, 4, damp={heavy:g})"
@@ -165,20 +176,35 @@ def bed(seed):
     return gpt, hessians(gpt, calibration_tokens(CALIBRATION)), text, nats(gpt, text)
 
 
+def plain_seconds(weights):
+    """How long one column after the other, for all rows at once, takes here for these weights: from the smallest."""
+    w = torch.randn(512, 512)
+    factor, code = torch.eye(512).triu(), torch.empty_like(w)
+    began = time.monotonic()
+    for k in range(512):
+        code[:, k] = w[:, k].round()
+        w[:, k:] -= (w[:, k] - code[:, k])[:, None] * factor[k, k:]
+    return (time.monotonic() - began) * sum(w.shape[0] * w.shape[1] ** 2 for w in weights) / 512**3
+
+
 @pytest.mark.points(2)
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("bits, share", [(3, 0.5), (2, 0.8)], ids=["int3", "int2"])
 def test_the_gpt_gets_back_what_rounding_lost(student, request, measured, bits, share):
     quantized(student, f"gptq_quantize(w, h, {bits}), w (4, 4)", torch.eye(4), torch.eye(4), bits)  # no stub? go on
     gpt, hessian, text, before = request.getfixturevalue("bed")
     usual = drift(nats(to_nearest(gpt, bits), text), before)
-    spent = 0.0
+    spent, allowed = 0.0, max(SECONDS, 5 * plain_seconds([linear.weight for linear in linears(gpt).values()]))
 
     def make(name, w):
         nonlocal spent
         began = time.monotonic()
-        _, weight = quantized(student, f"gptq_quantize(gpt.{name}.weight, h, {bits})", w, hessian[name], bits)
+        called = f"gptq_quantize(gpt.{name}.weight, h, {bits})"
+        _, weight = quantized(student, called, w, hessian[name], bits)
         spent += time.monotonic() - began
+        think = "What is done for every row alone, or computed anew for every column?"
+        found, expected = f"{spent:.0f} s up to this one", f"at most {allowed:.0f} s on this machine for all 17 Linears"
+        assert spent < allowed, explain(called, found, expected, think)
         return weight
 
     change = drift(nats(with_weights(gpt, make), text), before)
@@ -189,5 +215,3 @@ def test_the_gpt_gets_back_what_rounding_lost(student, request, measured, bits, 
     )
     assert change <= usual * (1 - share), explain(called, f"a drift of {change:+.1%}", expected, COMPENSATE)
     measured[f"seconds int{bits}"] = spent
-    think = "What is done for every row alone, or computed anew for every column?"
-    assert spent < SECONDS, explain(called, f"{spent:.0f} s for its 17 Linears", f"less than {SECONDS} s", think)

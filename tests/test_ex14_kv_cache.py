@@ -72,30 +72,28 @@ def check_tokens(got, want, called, what):
         )
 
 
-def check_codes(got, called, what):
-    """What is read are whole multiples, -127 to 127, of one number for each token of each head."""
-    ratio = got.double() / got.double().abs().amax(dim=-1, keepdim=True).clamp(min=1e-45) * 127
-    wrong = (ratio - ratio.round()).abs() > 1e-3
-    if wrong.any():
-        i = tuple(wrong.nonzero()[0])
-        think = "What is stored: codes and a scale, or the numbers themselves?"
-        found = (
-            f"{ratio[i]:.3f} 127ths of the largest number of its token ({int(wrong.sum()):,} of {wrong.numel():,} so)"
-        )
-        raise AssertionError(explain(f"{called}, {what}", found, "a whole number of them: a code", think))
-
-
-@pytest.mark.points(2)
+@pytest.mark.points(1)
 @pytest.mark.parametrize("shape", [(1, 8, 12, 64), (2, 3, 5, 16), (3, 1, 1, 32)], ids=str)
 def test_what_is_read_is_what_was_appended(student, rng, shape):
     pair = some_pair(*shape, rng)
     called = f"Int8KVCache() with one append of {shape}"
     for got, want, what in zip(read(stored(student, [pair], called), shape, called), pair, "kv", strict=True):
         check_tokens(got, want, called, what)
-        check_codes(got, called, what)
     zeros = torch.zeros(shape)
     for got in read(stored(student, [(zeros, zeros)], called), shape, called):
         assert not got.any(), explain(f"{called}, all zeros", describe(got), "zeros", oracle.ZEROS)
+
+
+@pytest.mark.points(1)
+def test_eight_bits_tell_256_numbers_apart(student, rng):
+    shape = (1, 2, 3, 4096)
+    pair = some_pair(*shape, rng)
+    called = f"Int8KVCache() with one append of {shape}"
+    for got, want, what in zip(read(stored(student, [pair], called), shape, called), pair, "kv", strict=True):
+        check_tokens(got, want, called, what)
+        most = max(len(token.unique()) for token in got.flatten(0, 2))
+        think = "What is stored: codes and a scale, or the numbers themselves?"
+        assert most <= 256, explain(f"{called}, {what}", f"{most:,} values in a token", "at most 256, of 8 bits", think)
 
 
 @pytest.mark.points(2)
@@ -145,7 +143,7 @@ def test_two_caches_share_nothing(student, rng):
 
 
 @pytest.mark.points(2)
-@pytest.mark.parametrize("sizes", [(200,), (1,) * 70, (64, 1, 1, 64)], ids=["200", "70 single", "130 mixed"])
+@pytest.mark.parametrize("sizes", [(192,), (1,) * 64, (62, 1, 1, 64)], ids=["192", "64 single", "128 mixed"])
 def test_it_takes_what_it_says_and_little(student, rng, measured, sizes):
     tokens = sum(sizes)
     pair = some_pair(1, 8, tokens, 64, rng)

@@ -1,7 +1,7 @@
 """Keeps the float32 numbers, in a place where nobody counts them. What does a cache save that only looks small?"""
 
-# caught by: test_what_is_read_is_what_was_appended
-# says: called Int8KVCache() with one append of ... got ... 127ths of the largest number of its token ... a code
+# caught by: test_eight_bits_tell_256_numbers_apart
+# says: called Int8KVCache() with one append of ... got ... values in a token expected at most 256, of 8 bits
 
 import torch
 from torch import Tensor
