@@ -118,9 +118,9 @@ def test_the_search_finds_the_least_output_error(student, rng, kind, bits, size)
 
 
 def _check_error(error, usual, best, called, think=SEARCH):
-    got = f"a mean square error of the output of {error:.4g}"
-    expected = f"at most {min(usual * NEAREST, best * SLACK):.4g} (round to nearest: {usual:.4g}, best power of magnitude: {best:.4g})"
-    assert error <= min(usual * NEAREST, best * SLACK), explain(called, got, expected, think)
+    got, most = f"a mean square error of the output of {error:.4g}", min(usual * NEAREST, best * SLACK)
+    expected = f"at most {most:.4g} (round to nearest: {usual:.4g}, best power of magnitude: {best:.4g})"
+    assert error <= most, explain(called, got, expected, think)
 
 
 @pytest.mark.points(2)
