@@ -32,7 +32,7 @@ from .ex06_perplexity import drift, perplexity
 
 
 def pack_int4(q: Tensor) -> Tensor:
-    """Two codes a byte.
+    """Two codes a byte, in whichever order.
 
     q:       (n,) int8 in [-7, 7]
     returns: (ceil(n / 2),) uint8; for an odd n, the unused half of the last byte may hold anything
@@ -54,7 +54,7 @@ def unpack_int4(packed: Tensor, n: int) -> Tensor:
 def quantize_grouped(w: Tensor, bits: int = 4, group_size: int | None = 32) -> tuple[Tensor, Tensor]:
     """Codes, and a float16 scale for every group of neighbours in a row.
 
-    w:          (rows, columns), floating point of any precision, max|w| up to 65504 * qmax
+    w:          (rows, columns), floating point of any precision, max|w| up to 65504 (float16's largest) * qmax
     group_size: how many columns share a scale; the last group of a row may be smaller. None: the whole row
     returns:    (q, scales): (rows, columns) int8 in [-qmax, qmax], and (rows, groups) float16, none below 2**-14
     raises:     ValueError for an empty or non-finite w, or bits outside 2..8
@@ -91,11 +91,9 @@ def bit_width_sweep(model: nn.Module, tokens: Tensor, widths: Iterable[int]) -> 
 
 
 def demonstration() -> None:
-    """The sweep in groups of 32, with bits a weight (scales included); then 4 bits with one scale a matrix."""
+    """The sweep in groups of 32, with bits a weight (scales included); then 4 bits with fewer scales."""
     from llm.checkpoint import load_gpt
     from llm.corpus import held_out_tokens
-
-    from .ex01_round_trip import round_trip
 
     gpt, tokens = load_gpt(), held_out_tokens()[:5121]
     before = perplexity(gpt, tokens, 256)
@@ -103,11 +101,15 @@ def demonstration() -> None:
     for bits, after in bit_width_sweep(gpt, tokens, (8, 6, 4, 3, 2)).items():
         what = f"{bits} bits ({bits + 16 / 32}), {2**bits - 1} levels"
         print(f"{what:<28} perplexity {after:8.3f}   drift {drift(before, after):+9.2%}")
-    for linear in gpt.modules():
-        if isinstance(linear, nn.Linear):
-            linear.weight.data = round_trip(linear.weight.data, 4)
-    after = perplexity(gpt, tokens, 256)
-    print(f"{'4 bits, one scale a matrix':<28} perplexity {after:8.3f}   drift {drift(before, after):+9.2%}")
+    for what in ("row", "matrix"):
+        rounded = copy.deepcopy(gpt)
+        for linear in rounded.modules():
+            if isinstance(linear, nn.Linear):
+                w = linear.weight.data if what == "row" else linear.weight.data.view(1, -1)
+                codes, scales = quantize_grouped(w, 4, None)
+                linear.weight.data = (codes * scales.float()).view_as(linear.weight)
+        after = perplexity(rounded, tokens, 256)
+        print(f"{f'4 bits, one scale a {what}':<28} perplexity {after:8.3f}   drift {drift(before, after):+9.2%}")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Int8KVCache:
         raise NotImplementedError("ex14: append")
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """Keys and values of all tokens so far, in their order: two float32 tensors (B, H, S, D)."""
+        """Keys and values of all tokens so far, one or more, in their order: two float32 tensors (B, H, S, D)."""
         # TODO: ex14, step 3 of 4. What attention wants: float32, all tokens so far.
         raise NotImplementedError("ex14: read")
 
@@ -58,7 +58,7 @@ class Int8KVCache:
 
 
 class RoundedCache:
-    """An experiment: float32 keys and values, rounded whenever they are read.
+    """An experiment: float32 keys and values, rounded whenever they are read, with tokens known that come later.
 
     group: over how many tokens a channel of the keys shares a scale; None: keys have one a token, as values do
     """

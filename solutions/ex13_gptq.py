@@ -18,11 +18,13 @@ is computed once, for all rows of W at a time (their algorithm 1):
     inverse(H) = U^T U            e = (w[k] - Q(w[k])) / U[k, k]            w[k:] -= e U[k, k:]
 
 Scales are fixed before anything moves, as in ex02. A column whose input was always 0 is dead: its weight can be
-anything, and H is singular. Hence damping: damp * mean(diagonal of H) is added to the diagonal.
+anything. It gets a 1 on the diagonal; then damp * mean(diagonal of H) is added to all of the diagonal, since H may be
+singular all the same: fewer tokens than features, or two features that always agree.
 
 The paper's lazy batches (what comes after a block of columns is updated once a block) save a GPU's memory traffic, and
-are not needed here. What helps is to keep W transposed, so that what belongs to one column lies together in memory: ten
-times faster or more, for the same steps. When it passes, run `python -m exercises.ex13_gptq`.
+are not needed here, where the whole GPT has a minute. What helps is to keep W transposed, so that what belongs to one
+column lies together in memory: ten times faster or more, for the same steps. When it passes, run
+`python -m exercises.ex13_gptq`.
 """
 
 if __name__ == "__main__" and not __package__:

@@ -46,7 +46,7 @@ class Int8KVCache:
         self.parts = [torch.cat(pair, dim=2) for pair in zip(self.parts, new, strict=True)] if self.parts else new
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """Keys and values of all tokens so far, in their order: two float32 tensors (B, H, S, D)."""
+        """Keys and values of all tokens so far, one or more, in their order: two float32 tensors (B, H, S, D)."""
         k, k_scales, v, v_scales = self.parts
         return k * k_scales, v * v_scales
 
@@ -56,7 +56,7 @@ class Int8KVCache:
 
 
 class RoundedCache:
-    """An experiment: float32 keys and values, rounded whenever they are read.
+    """An experiment: float32 keys and values, rounded whenever they are read, with tokens known that come later.
 
     group: over how many tokens a channel of the keys shares a scale; None: keys have one a token, as values do
     """

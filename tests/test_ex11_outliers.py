@@ -200,7 +200,7 @@ def test_a_gpt_with_outliers_survives(student, rng, text, measured):
         "drift with outliers, mixed": change,
         "drift with outliers, int8": plain,
         "drift with outliers, quantize_dynamic": dynamic,
-        "columns in float": share,
+        "share of columns in float": share,
     }
     assert plain > 0.05 and share < 0.02, (plain, share)
     called = f"the GPT with outliers, of mixed_int8_linear(linear, {THRESHOLD})"

@@ -9,13 +9,16 @@ from llm.checkpoint import load_gpt
 from llm.corpus import calibration_tokens
 from llm.outliers import with_outliers
 from tests import oracle
-from tests.gpt import Inserted, drift, nats, some_text, to_nearest, with_layers
+from tests.gpt import Inserted, drift, nats, some_text, to_nearest, with_layers, with_weights
 from tests.messages import check_tensor, check_unchanged, describe, explain
 from tests.models import check_module
 
-STEPS = 20  # of alpha, in the oracle's search
+STEPS, COARSE = 20, 10  # of alpha, in the oracle's search; of the whole GPT
+SHARE = 0.6  # of what the oracle's coarse search gets back at 3 bits
 SLACK = 1.3  # on the oracle's error: ten steps of alpha and other normalizations come within 1.1, half the method not
 NEAREST = 1.01  # on that of rounding to nearest, whose scales may have another precision
+LAYER = "W s is what is rounded, and x / s what it meets: is each of them there once, with the s of awq_scales?"
+AS_NEAREST = "As if nothing was scaled: which s wins, is any of its candidates a nan, and what are they compared by?"
 SEARCH = "What is tried, by which error is it judged, and what does rounding a scaled weight do to the step?"
 WINDOWS, CALIBRATION = 12, 6
 CHANNELS, ALPHA = 51, (8.0, 30.0)  # about one in ten
@@ -37,6 +40,19 @@ def best_error(w, x, bits, size):
     magnitude = x.double().abs().mean(dim=0).clamp(min=1e-12)
     candidates = (magnitude ** (k / STEPS) for k in range(STEPS + 1))
     return min(output_error(w, x, scaled_round_trip(w, s / (s.max() * s.min()).sqrt(), bits, size)) for s in candidates)
+
+
+def awq_weight(w, x, bits):
+    """Q(w s) / s, (N, K) float64, one scale a row, of the s = mean|x| ** alpha with the least output error."""
+    magnitude, gram = x.double().abs().mean(dim=0).clamp(min=1e-12), (x.t() @ x)
+    least, best = float("inf"), None
+    for k in range(COARSE + 1):
+        s = magnitude ** (k / COARSE)
+        weight = scaled_round_trip(w, s / (s.max() * s.min()).sqrt(), bits, None)
+        error = (weight - w).float()
+        loss = ((error @ gram) * error).sum().item()
+        least, best = min((least, best), (loss, weight), key=lambda pair: pair[0])
+    return best
 
 
 def to_nearest_error(w, x, bits, size):
@@ -100,7 +116,8 @@ def test_every_column_gets_a_factor(student, rng):
         if what != "x all 0":
             flat = some_x.reshape(-1, 160)
             error, usual = output_error(w, flat, scaled_round_trip(w, s, 4, None)), to_nearest_error(w, flat, 4, None)
-            _check_error(error, usual, best_error(w, flat, 4, None), called)
+            best = best_error(w, flat, 4, None)
+            _check_error(error, usual, max(best, (best + usual) / 2 / SLACK) if "always 0" in what else best, called)
 
 
 @pytest.mark.points(2)
@@ -120,6 +137,7 @@ def test_the_search_finds_the_least_output_error(student, rng, kind, bits, size)
 def _check_error(error, usual, best, called, think=SEARCH):
     got, most = f"a mean square error of the output of {error:.4g}", min(usual * NEAREST, best * SLACK)
     expected = f"at most {most:.4g} (round to nearest: {usual:.4g}, best power of magnitude: {best:.4g})"
+    think = AS_NEAREST if abs(error / usual - 1) < 1e-4 else think
     assert error <= most, explain(called, got, expected, think)
 
 
@@ -138,7 +156,7 @@ def test_a_layer_computes_with_the_scaled_and_rounded_weight(student, rng, bias,
     check_unchanged(w, student.view(linear).weight.detach(), called)
     weight = _effective_weight(layer, linear, called)
     error = output_error(w, x, weight)
-    _check_error(error, to_nearest_error(w, x, bits, size), best_error(w, x, bits, size), called)
+    _check_error(error, to_nearest_error(w, x, bits, size), best_error(w, x, bits, size), called, LAYER)
     y = check_tensor(layer(x.view(2, 128, 160)), f"{called}(x)", (2, 128, 48), torch.float32)
     want = x.double() @ weight.t() + (linear.bias.detach().double() if bias else 0)
     error = ((y.view(256, 48) - want).norm() / want.norm()).item()
@@ -214,7 +232,7 @@ def awq_gpt(student, gpt, inputs, bits):
         )
         expected = f"at most {usual:.4g}, as by rounding to nearest"
         got = f"a mean square error of the output of {error:.4g}"
-        assert error <= usual * NEAREST, explain(called, got, expected, SEARCH)
+        assert error <= usual * NEAREST, explain(called, got, expected, f"Is it by this x and in {bits} bits? {LAYER}")
         assert error >= usual * 1e-3, explain(called, got, f"some rounding to show in {bits} bits")
         return Inserted(layer, linear, called)
 
@@ -235,17 +253,19 @@ def test_four_bits_cost_the_gpt_a_third(student, request, measured):
 
 @pytest.mark.points(1)
 @pytest.mark.timeout(300)
-def test_three_bits_come_near_the_gpt_without_salient_channels(student, request, measured):
+def test_three_bits_come_nearer_to_the_gpt_without_salient_channels(student, request, measured):
     plain, gpt, inputs, text, before = _bed(student, request, 3)
-    usual = nats(to_nearest(gpt, 3), text)
-    aim = nats(to_nearest(plain, 3), text)  # of a model that computes the same, and has no salient channels
     after = nats(awq_gpt(student, gpt, inputs, 3), text)
+    usual = nats(to_nearest(gpt, 3), text)
+    ours = nats(with_weights(gpt, lambda name, w: awq_weight(w, inputs[name], 3)), text)
     measured |= {
         "drift int3, salient channels, to nearest": drift(usual, before),
         "drift int3, salient channels, AWQ": drift(after, before),
-        "drift int3, no salient channels, to nearest": drift(aim, before),
+        "drift int3, no salient channels, to nearest": drift(nats(to_nearest(plain, 3), text), before),
     }
-    recovered = ((usual - after).mean() / (usual - aim).mean()).item()
+    share = ((usual - after).mean() / (usual - ours).mean()).item()
     called = "the GPT with salient channels, of awq_linear(linear, x, 3, None)"
-    expected = "half of it or more: they cost what rounding to nearest loses beside a GPT without salient channels"
-    assert recovered >= 0.5, explain(called, f"{recovered:.0%} of their cost in nats recovered", expected, SEARCH)
+    expected = f"{SHARE:.0%} or more of that: how far, is a matter of the channels drawn"
+    found = f"{share:.0%} of what the suite's own search gets back ({drift(usual, before):+.0%} to nearest, "
+    found += f"{drift(ours, before):+.0%} by its search, {drift(after, before):+.0%} by yours)"
+    assert share >= SHARE, explain(called, found, expected, SEARCH)

@@ -102,7 +102,7 @@ def test_without_correlations_it_is_rounding_to_nearest(student, rng, bits):
         oracle.check_codes(q, w, oracle.channel_scales(w, bits, 0), bits, f"{called}, codes", think)
 
 
-@pytest.mark.points(3)
+@pytest.mark.points(2)
 @pytest.mark.parametrize("bits", [4, 3, 2], ids=lambda bits: f"int{bits}")
 @pytest.mark.parametrize("n, k", [(32, 48), (16, 200)], ids=lambda value: str(value))
 def test_correlated_columns_make_up_for_errors(student, rng, n, k, bits):
@@ -129,31 +129,37 @@ def check_losses(weights, problems, bits, called, damp=0.01):
     )
 
 
-@pytest.mark.points(1)
-def test_dead_columns_and_singular_hessians(student, rng):
-    def some_x(n=400):
-        return correlated(n, 60, rng)
+SINGULAR = {
+    "four features of x always 0": lambda x: x * (torch.arange(60) % 17 != 7),
+    "fewer tokens than features": lambda x: x[:20],
+    "20 tokens, whose features add up to 0": lambda x: x[:20] - x[:20].mean(dim=1, keepdim=True),
+    "x all 0": lambda x: x * 0,
+    "two features alike": lambda x: x[:, [*range(59), 0]],
+    "x of size 1e-3": lambda x: x * 1e-3,
+}
 
-    cases = {
-        "four features of x always 0": lambda: some_x() * (torch.arange(60) % 17 != 7),
-        "fewer tokens than features": lambda: some_x(20),
-        "20 tokens, whose features add up to 0": lambda: (x := some_x(20)) - x.mean(dim=1, keepdim=True),
-        "x all 0": lambda: torch.zeros(9, 60),
-        "two features alike": lambda: some_x()[:, [*range(59), 0]],
-        "x of size 1e-3": lambda: some_x() * 1e-3,
-    }
-    for what, draw in cases.items():
-        called = f"gptq_quantize(w, h, 4), {what}"
-        problems = [(torch.randn(16, 60, generator=rng), hessian_of(draw())) for _ in range(4)]
-        check_losses([quantized(student, called, w, h, 4)[1] for w, h in problems], problems, 4, called)
-    rows, x = torch.randn(16, 60, generator=rng), some_x()
+
+@pytest.mark.points(1)
+@pytest.mark.parametrize("what", SINGULAR)
+def test_dead_columns_and_singular_hessians(student, rng, what):
+    problems = []
+    for _ in range(4):
+        x = SINGULAR[what](correlated(400, 60, rng))
+        problems.append((torch.randn(16, 60, generator=rng), hessian_of(x)))
+    called = f"gptq_quantize(w, h, 4), {what}"
+    check_losses([quantized(student, called, w, h, 4)[1] for w, h in problems], problems, 4, called)
+    rows, h = problems[0]
     rows[3] = 0
-    q, weight = quantized(student, "gptq_quantize(w, h, 4), a row of zeros", rows, hessian_of(x), 4)
-    assert not q[3].any(), explain("gptq_quantize(w, h, 4), a row of zeros", describe(q[3]), "codes 0 in it")
-    heavy = 1e6  # what couples columns is nothing beside such a diagonal
+    q, _ = quantized(student, f"{called}, w with a row of zeros", rows, h, 4)
+    assert not q[3].any(), explain(f"{called}, w with a row of zeros", describe(q[3]), "codes 0 in it")
+
+
+@pytest.mark.points(1)
+def test_damping_is_what_the_call_says(student, rng):
+    heavy, h = 1e6, hessian_of(correlated(400, 60, rng))  # what couples columns is nothing beside such a diagonal
     called = f"gptq_quantize(w, h, 4, damp={heavy:g})"
     w = oracle.away_from_ties((16, 60), 0.01, rng, 4)
-    q, _ = quantized(student, called, w, hessian_of(x), 4, heavy)
+    q, _ = quantized(student, called, w, h, 4, heavy)
     oracle.check_codes(q, w, oracle.channel_scales(w, 4, 0), 4, f"{called}, codes", "Does damp arrive, and where?")
 
 

@@ -30,9 +30,9 @@ def stored(student, pairs, called):
     return cache
 
 
-def read(cache, shape, called):
-    result = check_pair(cache.read(), f"{called}.read()", "(k, v)")
-    return [check_tensor(t, f"{called}.read()[{i}]", shape, torch.float32) for i, t in enumerate(result)]
+def read(cache, shape, called, think=""):
+    result = check_pair(cache.read(), f"{called}, read()", "(k, v)")
+    return [check_tensor(t, f"{called}, read()[{i}]", shape, torch.float32, think) for i, t in enumerate(result)]
 
 
 class Watched:
@@ -138,7 +138,8 @@ def test_two_caches_share_nothing(student, rng):
             cache.append(*in_blocks(pair, (1,) * 5)[part])
     for cache, pair in zip(caches, pairs, strict=True):
         called = "Int8KVCache(), one of two that take turns"
-        for got, want, what in zip(read(cache, (1, 2, 5, 32), called), pair, "kv", strict=True):
+        think = "Where does a cache keep its tokens: in itself, or where others do too?"
+        for got, want, what in zip(read(cache, (1, 2, 5, 32), called, think), pair, "kv", strict=True):
             check_tokens(got, want, called, what)
 
 

@@ -44,6 +44,7 @@ def jobs_for(name: str, folder: Path, wrong: list[Path], right: list[Path]) -> l
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.in_turns(2)
 @pytest.mark.parametrize("name", QUICK)
 def test_both_doors_say_the_same(name, tmp_path):
     jobs = jobs_for(name, tmp_path, answers(WRONG, name)[::9], answers(RIGHT, name)[:1])

@@ -80,6 +80,7 @@ def test_a_crash_is_told_apart_and_names_the_line(tmp_path):
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.in_turns(3)
 @pytest.mark.parametrize("value", NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_is_wrong_and_never_confuses_a_suite(tmp_path, value):
     reports = graded.run(replaced(tmp_path / "nonsense", f"return {value}"), *NAMES)

@@ -108,7 +108,7 @@ def _graded(name: str, built: walls.Walls) -> tuple[RunResult, float, list[int]]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.in_turns(3)
+@pytest.mark.in_turns(4)
 @pytest.mark.parametrize("name", samples())
 def test_it_earns_what_it_earned_and_is_gone(name, outcomes):
     text = text_of(samples()[name])

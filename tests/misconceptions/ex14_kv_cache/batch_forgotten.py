@@ -1,7 +1,7 @@
 """Flattens the batch away. How many texts are read at once?"""
 
 # caught by: test_what_is_read_is_what_was_appended
-# says: called Int8KVCache() with one append of ... 16).read()[0] ... expected a float32 tensor of shape
+# says: called Int8KVCache() with one append of ... 16), read()[0] ... expected a float32 tensor of shape
 
 import math
 

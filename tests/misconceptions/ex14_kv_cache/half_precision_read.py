@@ -1,7 +1,7 @@
 """Reads in half precision. Which dtype does attention expect?"""
 
 # caught by: test_what_is_read_is_what_was_appended
-# says: called Int8KVCache() with one append of ... 64).read()[0] ... expected a float32 tensor of shape
+# says: called Int8KVCache() with one append of ... 64), read()[0] ... expected a float32 tensor of shape
 
 import math
 

@@ -1,7 +1,7 @@
 """Joins what is new along the heads. Which axis is that of tokens?"""
 
 # caught by: test_one_at_a_time_or_in_blocks_is_the_same
-# says: called Int8KVCache() with appends of ... tokens.read()[0] ... expected a float32 tensor of shape
+# says: called Int8KVCache() with appends of ... tokens, read()[0] ... expected a float32 tensor of shape
 
 import math
 

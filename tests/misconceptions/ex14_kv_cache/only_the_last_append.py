@@ -1,7 +1,7 @@
 """Keeps the last append only. Which tokens does attention look back at?"""
 
 # caught by: test_one_at_a_time_or_in_blocks_is_the_same
-# says: called Int8KVCache() with appends of ... tokens.read()[0] ... expected a float32 tensor of shape
+# says: called Int8KVCache() with appends of ... tokens, read()[0] ... expected a float32 tensor of shape
 
 import math
 

@@ -1,7 +1,7 @@
 """Keeps the tokens in the class. Whose are they when a model has four layers?"""
 
 # caught by: test_two_caches_share_nothing
-# says: called Int8KVCache(), one of two that take turns.read()[0] ... expected a float32 tensor of shape
+# says: called Int8KVCache(), one of two that take turns, read()[0] ... expected a float32 tensor of shape
 
 import math
 
