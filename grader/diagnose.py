@@ -196,7 +196,9 @@ class Diagnostician:
                 if len(found) > 1 or tried < len(controls):
                     return []  # a test that fails whatever it is given, or too little time to find out
             if len(matches) > 1 and (passed := self._passed.get(item.originalname)):
-                matches, _ = those(matches, *((nodeid, lambda theirs: theirs is None) for nodeid in passed))
+                alike = matches
+                matches, tried = those(alike, *((nodeid, lambda theirs: theirs is None) for nodeid in passed))
+                matches = matches if tried == len(alike) else alike
             return matches
         return []
 

@@ -38,17 +38,17 @@ def loss(w, weight, h):
 
 
 def gptq_oracle(w, h, bits, damp=0.01):
-    """(N, K) float64 by OBQ's own steps: the inverse of what is left, made anew after each column."""
+    """(N, K) float64 by OBQ's own steps (GPTQ's equations 2 and 3): a column leaves the inverse once it is rounded."""
     steps = oracle.channel_scales(w, bits, 0)[:, 0]
     left, h = oracle.exact(w).clone(), h.double().clone()
     h.diagonal()[h.diagonal() == 0] = 1
-    h += damp * h.diagonal().mean() * torch.eye(len(h))
+    inverse = torch.linalg.inv(h + damp * h.diagonal().mean() * torch.eye(len(h)))
     for k in range(w.shape[1]):
-        inverse = torch.linalg.inv(h[k:, k:])
         code = (left[:, k] / steps).round().clamp(-oracle.qmax(bits), oracle.qmax(bits))
         error = (left[:, k] - code * steps) / inverse[0, 0]
         left[:, k + 1 :] -= error[:, None] * inverse[0, 1:]
         left[:, k] = code * steps
+        inverse = inverse[1:, 1:] - torch.outer(inverse[1:, 0], inverse[0, 1:]) / inverse[0, 0]
     return left
 
 

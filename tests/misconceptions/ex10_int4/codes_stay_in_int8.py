@@ -1,7 +1,7 @@
 """Keeps the codes unpacked in the layer. What does a code take in its state dict?"""
 
 # caught by: test_a_weight_takes_four_and_a_half_bits
-# says: called int4_linear(linear, ... weight ... 128).state_dict() ... expected ... for the code, ... / ... of a scale
+# says: called int4_linear(linear, ... weight ... .state_dict() ... expected ... for the code, ... / ... of a scale
 
 import copy
 from collections.abc import Iterable

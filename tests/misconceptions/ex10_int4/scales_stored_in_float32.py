@@ -1,7 +1,7 @@
 """Stores scales in float32. How many bits of a scale falls on each of 32 weights?"""
 
 # caught by: test_a_weight_takes_four_and_a_half_bits
-# says: called int4_linear(linear, ... weight ... 128).state_dict() ... expected ... for the code, ... / ... of a scale
+# says: called int4_linear(linear, ... weight ... .state_dict() ... expected ... for the code, ... / ... of a scale
 
 import copy
 from collections.abc import Iterable
