@@ -64,9 +64,9 @@ def gptq_quantize(w: Tensor, h: Tensor, bits: int, damp: float = 0.01) -> tuple[
 
 def demonstration() -> None:
     """The GPT at 4, 3 and 2 bits with one scale a row: round to nearest and GPTQ."""
-    from llm.activations import linear_inputs
     from llm.checkpoint import load_gpt
     from llm.corpus import calibration_tokens, held_out_tokens
+    from llm.linears import linear_inputs
 
     gpt, tokens = load_gpt(), held_out_tokens()[:2049]
     hessians = {name: hessian(x) for name, x in linear_inputs(gpt, calibration_tokens(24)).items()}

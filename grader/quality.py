@@ -7,7 +7,6 @@ models reading the same windows.
 
 import argparse
 import contextlib
-import copy
 import json
 import logging
 import math
@@ -19,14 +18,14 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from grader import loader
 from grader.host import host
-from llm.activations import linear_inputs
 from llm.checkpoint import load_gpt
 from llm.corpus import calibration_tokens, held_out_tokens
+from llm.evaluate import window_nats
+from llm.linears import linear_inputs, linears, with_layers, with_weights
 from llm.model import GPT
 from llm.outliers import with_outliers
 
@@ -74,22 +73,13 @@ class Bench:
         self.gpt = load_gpt().eval()
         self.context = self.gpt.config.block_size
         text = held_out_tokens()[: windows * self.context + 1]
-        self.inputs, self.targets = text[:-1].view(windows, -1), text[1:].view(windows, -1)
-        self.before = self.nats(self.gpt)
-        self.weights = sum(linear.weight.numel() for linear in _linears(self.gpt).values())
-        self.rows = sum(linear.out_features for linear in _linears(self.gpt).values())
-
-    @torch.no_grad()
-    def nats(self, model: Model) -> Tensor:
-        """(windows,) float64: mean nats a target."""
-        found = []
-        for ids, targets in zip(self.inputs.split(BATCH), self.targets.split(BATCH), strict=True):
-            losses = F.cross_entropy(model(ids).double().flatten(0, 1), targets.flatten(), reduction="none")
-            found.append(losses.view(targets.shape).mean(1))
-        return torch.cat(found)
+        self.windows = text.unfold(0, self.context + 1, self.context)  # the last of one is the first of the next
+        self.before = window_nats(self.gpt, self.windows, BATCH)
+        self.weights = sum(linear.weight.numel() for linear in linears(self.gpt).values())
+        self.rows = sum(linear.out_features for linear in linears(self.gpt).values())
 
     def row(self, what: str, method: str, model: Model, bits: float, size: int | None = None) -> Row:
-        after = self.nats(model)
+        after = window_nats(model, self.windows, BATCH)
         change = after - self.before
         ratio = math.exp(change.mean())
         error = ratio * (change.std() / math.sqrt(len(change))).item()
@@ -98,7 +88,7 @@ class Bench:
 
     def bits(self, width: int, scales: str) -> float:
         """Of a weight, with the scales that it shares: "tensor" and "row" in float32, "group" of 32 in float16."""
-        count = {"tensor": len(_linears(self.gpt)), "row": self.rows, "group": 0}[scales]
+        count = {"tensor": len(linears(self.gpt)), "row": self.rows, "group": 0}[scales]
         return width + (16 / 32 if scales == "group" else 32 * count / self.weights)
 
     def measure(self) -> Iterator[Row]:
@@ -123,21 +113,18 @@ class Bench:
             ):
                 name = f"INT{bits} weights, to nearest, a scale a {scales}"
                 yield self.row(
-                    "GPT", name, _with_weights(self.gpt, lambda _, w, r=rounding: r(w)), self.bits(bits, scales)
+                    "GPT", name, with_weights(self.gpt, lambda _, w, r=rounding: r(w)), self.bits(bits, scales)
                 )
 
     def int8(self, what: str, gpt: GPT) -> Iterator[Row]:
-        yield self.row(what, "INT8 Linears, a scale a token", self.ex[5].swap_linears(gpt), self.bits(8, "row"))
+        yield self.row(what, "INT8 Linears, a scale a token", self.ex[5].swaplinears(gpt), self.bits(8, "row"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dynamic = self.ex[8].dynamic_int8(gpt)
         yield self.row(what, "INT8 quantize_dynamic", dynamic, self.bits(8, "tensor"))
 
     def mixed(self, what: str, gpt: GPT) -> Row:
-        model = copy.deepcopy(gpt)
-        for name, linear in _linears(model).items():
-            parent, _, last = name.rpartition(".")
-            setattr(model.get_submodule(parent), last, self.ex[11].mixed_int8_linear(linear))
+        model = with_layers(gpt, lambda _, linear: self.ex[11].mixed_int8_linear(linear))
         return self.row(what, "LLM.int8, threshold 6.0", model, self.bits(8, "row") + 32)  # codes, and the float weight
 
     def calibrated(self, what: str, gpt: GPT, gptq: bool) -> Iterator[Row]:
@@ -149,14 +136,14 @@ class Bench:
         inputs = {name: torch.cat(parts) for name, parts in seen.items()}
         for bits in (4, 3):
             if not gptq:
-                model = _with_weights(gpt, lambda _, w, b=bits: self._per_row(w, b))
+                model = with_weights(gpt, lambda _, w, b=bits: self._per_row(w, b))
                 yield self.row(what, f"INT{bits} weights, to nearest, a scale a row", model, self.bits(bits, "row"))
-            model = _with_weights(gpt, lambda name, w, b=bits: self._awq(w, inputs[name], b))
+            model = with_weights(gpt, lambda name, w, b=bits: self._awq(w, inputs[name], b))
             yield self.row(what, f"INT{bits} weights, AWQ, a scale a row", model, self.bits(bits, "row"))
         if gptq:
             hessians = {name: self.ex[13].hessian(x) for name, x in inputs.items()}
             for bits in (4, 3, 2):
-                model = _with_weights(gpt, lambda name, w, b=bits: self._gptq(w, hessians[name], b))
+                model = with_weights(gpt, lambda name, w, b=bits: self._gptq(w, hessians[name], b))
                 yield self.row(what, f"INT{bits} weights, GPTQ, a scale a row", model, self.bits(bits, "row"))
 
     def caches(self) -> Iterator[Row]:
@@ -192,7 +179,7 @@ class Bench:
 
 def agreements(bench: Bench) -> Iterator[tuple[str, str]]:
     """Our grid beside that of other people's code, on the weights of the GPT's Linears: what, and how far it agrees."""
-    weights = [linear.weight.detach() for linear in _linears(bench.gpt).values()]
+    weights = [linear.weight.detach() for linear in linears(bench.gpt).values()]
     total = sum(w.numel() for w in weights)
     for bits in (8, 4):
         qmax, same, apart = 2 ** (bits - 1) - 1, 0, 0.0
@@ -250,17 +237,6 @@ def quietly() -> Iterator[None]:
 
 def _agreement(same: int, total: int, apart: float) -> str:
     return f"{same / total:.4%} of {total:,} codes are the same, the others {apart:.0f} apart at most"
-
-
-def _linears(model: nn.Module) -> dict[str, nn.Linear]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-
-
-def _with_weights(gpt: GPT, make: Callable[[str, Tensor], Tensor]) -> GPT:
-    model = copy.deepcopy(gpt)
-    for name, linear in _linears(model).items():
-        linear.weight.data = make(name, linear.weight.data)
-    return model
 
 
 def main(argv: list[str]) -> int:

@@ -5,7 +5,6 @@ else. Exit status: 0, 2 for input it cannot use, 130 when interrupted.
 """
 
 import argparse
-import copy
 import math
 import random
 import sys
@@ -35,13 +34,9 @@ def round_trip(w: "Tensor", bits: int) -> "Tensor":
 
 def with_rounded_weights(model: "GPT", bits: int) -> "GPT":
     """A copy of the model with the weight of every Linear rounded; embeddings, biases and LayerNorms as they are."""
-    from torch import nn
+    from llm.linears import with_weights
 
-    model = copy.deepcopy(model)
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            module.weight.data = round_trip(module.weight.data, bits)
-    return model
+    return with_weights(model, lambda _, w: round_trip(w, bits))
 
 
 def main(argv: list[str] | None = None) -> int:

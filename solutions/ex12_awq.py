@@ -100,9 +100,9 @@ def awq_linear(linear: nn.Linear, x: Tensor, bits: int, group_size: int | None) 
 
 def demonstration() -> None:
     """A GPT with 51 salient channels: round to nearest and AWQ, one scale a row."""
-    from llm.activations import linear_inputs
     from llm.checkpoint import load_gpt
     from llm.corpus import calibration_tokens, held_out_tokens
+    from llm.linears import linear_inputs
     from llm.outliers import with_outliers
 
     gpt, tokens = with_outliers(load_gpt(), 51, (8.0, 30.0)), held_out_tokens()[:2049]

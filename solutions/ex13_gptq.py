@@ -80,9 +80,9 @@ def _upper_factor_of_inverse(h: Tensor, damp: float) -> Tensor:
 
 def demonstration() -> None:
     """The GPT at 4, 3 and 2 bits with one scale a row: round to nearest and GPTQ."""
-    from llm.activations import linear_inputs
     from llm.checkpoint import load_gpt
     from llm.corpus import calibration_tokens, held_out_tokens
+    from llm.linears import linear_inputs
 
     gpt, tokens = load_gpt(), held_out_tokens()[:2049]
     hessians = {name: hessian(x) for name, x in linear_inputs(gpt, calibration_tokens(24)).items()}

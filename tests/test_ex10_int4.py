@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from llm.checkpoint import load_gpt
+from llm.evaluate import window_nats
+from llm.linears import with_weights
 from llm.outliers import with_outliers
 from tests import oracle
-from tests.gpt import drift, nats, some_text, with_weights
+from tests.gpt import drift, some_text
 from tests.messages import check_number, check_pair, check_tensor, check_unchanged, check_value_errors, explain, kind_of
 from tests.models import check_module, check_no_float_weight, tensors
 
@@ -40,10 +42,10 @@ def check_grouped(student, w, bits, size, called):
     )
     if not right.all():
         i = tuple((~right).nonzero()[0])
-        think = "Which columns belong to this group, and by what is their largest divided?"
-        small = given[i] < oracle.HALF.smallest_normal
-        think = "What is the smallest number that float16 holds with all its digits?" if small else think
-        what = f"{want[i]:.6g}, {'at least 2**-14' if small else 'max|group| / qmax'}"
+        law, think = "max|group| / qmax", "Which columns belong to this group, and by what is their largest divided?"
+        if given[i] < oracle.HALF.smallest_normal:
+            law, think = "at least 2**-14", "What is the smallest number that float16 holds with all its digits?"
+        what = f"{want[i]:.6g}, {law}"
         at = f"[{int(i[0])}, {int(i[1])}]"
         raise AssertionError(explain(f"{called}, scales", f"{given[i]:.6g} at {at}", what, think))
     check_nearest(q, w, given[:, oracle.group_of(w.shape[1], size)], bits, called)
@@ -212,7 +214,7 @@ def test_the_gpt_survives_four_bits_and_not_two(student, rng, measured):
     called = f"bit_width_sweep(gpt, {len(tokens):,} tokens, widths)"
     widths = (2, 8, 3, 6, 4)  # who goes on with the model of the width before gets nothing right
     found = _sweep(student, plain, tokens, widths, called)
-    before = nats(plain, text)
+    before = window_nats(plain, text)
     after = {bits: _rounded_nats(plain, text, bits) if bits < 6 else before for bits in widths}
     think = "Is each width applied to a fresh copy, to all Linears and nothing else, in groups of 32?"
     for bits in widths:
@@ -240,4 +242,4 @@ def _sweep(student, model, tokens, widths, called):
 
 def _rounded_nats(model, text, bits):
     """With all Linears rounded in groups of 32."""
-    return nats(with_weights(model, lambda _, w: oracle.grouped_round_trip(w, bits, GROUP)), text)
+    return window_nats(with_weights(model, lambda _, w: oracle.grouped_round_trip(w, bits, GROUP)), text)

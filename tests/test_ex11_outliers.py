@@ -5,9 +5,11 @@ import torch
 from torch import nn
 
 from llm.checkpoint import load_gpt
+from llm.evaluate import window_nats
+from llm.linears import with_layers
 from llm.outliers import with_outliers
 from tests import oracle
-from tests.gpt import Inserted, drift, nats, some_text, with_layers
+from tests.gpt import Inserted, drift, some_text
 from tests.messages import check_tensor, check_unchanged, describe, explain
 from tests.models import check_int8_weights, check_module, tensors, torch_dynamic
 from tests.specimens import CodesLinear
@@ -191,10 +193,10 @@ def mixed_gpt(student, gpt, threshold, counts):
 def test_a_gpt_with_outliers_survives(student, rng, text, measured):
     seed = int(torch.randint(1000, (), generator=rng))
     gpt, counts = with_outliers(load_gpt(), 3, 100.0, seed=seed), []
-    mixed, before = mixed_gpt(student, gpt, THRESHOLD, counts), nats(gpt, text)
-    plain = drift(nats(with_layers(gpt, lambda _, linear: Plain(linear)), text), before)
-    dynamic = drift(nats(torch_dynamic(gpt), text), before)
-    after = nats(mixed, text)
+    mixed, before = mixed_gpt(student, gpt, THRESHOLD, counts), window_nats(gpt, text)
+    plain = drift(window_nats(with_layers(gpt, lambda _, linear: Plain(linear)), text), before)
+    dynamic = drift(window_nats(torch_dynamic(gpt), text), before)
+    after = window_nats(mixed, text)
     change, share = drift(after, before), sum(c for c, _ in counts) / sum(of for _, of in counts)
     measured |= {
         "drift with outliers, mixed": change,
@@ -212,7 +214,7 @@ def test_a_gpt_with_outliers_survives(student, rng, text, measured):
 @pytest.mark.timeout(300)
 def test_it_costs_a_gpt_without_outliers_nothing(student, text, measured):
     gpt = load_gpt()
-    change = drift(nats(mixed_gpt(student, gpt, THRESHOLD, []), text), nats(gpt, text))
+    change = drift(window_nats(mixed_gpt(student, gpt, THRESHOLD, []), text), window_nats(gpt, text))
     measured["drift without outliers, mixed"] = change
     called = f"the GPT as trained, of mixed_int8_linear(linear, {THRESHOLD})"
     assert abs(change) < 0.005, explain(called, f"a drift of {change:+.2%}", "less than 0.5 % either way", THINK)

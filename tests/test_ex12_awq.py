@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from llm.activations import linear_inputs
 from llm.checkpoint import load_gpt
 from llm.corpus import calibration_tokens
+from llm.evaluate import window_nats
+from llm.linears import linear_inputs, with_layers, with_weights
 from llm.outliers import with_outliers
 from tests import oracle
-from tests.gpt import Inserted, drift, nats, some_text, to_nearest, with_layers, with_weights
+from tests.gpt import Inserted, drift, some_text, to_nearest
 from tests.messages import check_tensor, check_unchanged, describe, explain
 from tests.models import check_module
 
@@ -35,24 +36,21 @@ def scaled_round_trip(w, s, bits, size):
     return oracle.grouped_round_trip(scaled, bits, size) / s.double()
 
 
-def best_error(w, x, bits, size):
-    """The least output error of all s = mean|x| ** alpha."""
-    magnitude = x.double().abs().mean(dim=0).clamp(min=1e-12)
-    candidates = (magnitude ** (k / STEPS) for k in range(STEPS + 1))
-    return min(output_error(w, x, scaled_round_trip(w, s / (s.max() * s.min()).sqrt(), bits, size)) for s in candidates)
-
-
-def awq_weight(w, x, bits):
-    """Q(w s) / s, (N, K) float64, one scale a row, of the s = mean|x| ** alpha with the least output error."""
-    magnitude, gram = x.double().abs().mean(dim=0).clamp(min=1e-12), (x.t() @ x)
+def best_weight(w, x, bits, size):
+    """Q(w s) / s, (N, K) float64, of the s = mean|x| ** alpha with the least output error."""
+    magnitude, gram = x.double().abs().mean(dim=0).clamp(min=1e-12), x.t() @ x
     least, best = float("inf"), None
     for k in range(STEPS + 1):
         s = magnitude ** (k / STEPS)
-        weight = scaled_round_trip(w, s / (s.max() * s.min()).sqrt(), bits, None)
+        weight = scaled_round_trip(w, s / (s.max() * s.min()).sqrt(), bits, size)
         error = (weight - w).float()
         loss = ((error @ gram) * error).sum().item()
         least, best = min((least, best), (loss, weight), key=lambda pair: pair[0])
     return best
+
+
+def best_error(w, x, bits, size):
+    return output_error(w, x, best_weight(w, x, bits, size))
 
 
 def to_nearest_error(w, x, bits, size):
@@ -190,7 +188,7 @@ def test_scaling_alone_changes_nothing(student, rng):
     linear = nn.Linear(160, 48)
     linear.weight.data = w
     called = "awq_linear(linear, x, 8, 16)"
-    layer = check_module(student.awq_linear(linear, x, 8, 16), called)
+    layer = check_module(student.awq_linear(linear, x.view(2, 128, 160), 8, 16), called)
     other = x.flip(0) * 0.7 + 0.1  # not what it was calibrated on
     got = check_tensor(layer(other), f"{called}(x)", (256, 48), torch.float32)
     want = linear(other).double()
@@ -208,7 +206,7 @@ def bed(seed):
     plain = load_gpt()
     gpt = with_outliers(plain, CHANNELS, ALPHA, seed=int(torch.randint(1000, (), generator=rng)))
     text = some_text(WINDOWS, rng)
-    return plain, gpt, linear_inputs(gpt, calibration_tokens(CALIBRATION)), text, nats(gpt, text)
+    return plain, gpt, linear_inputs(gpt, calibration_tokens(CALIBRATION)), text, window_nats(gpt, text)
 
 
 def _bed(student, request, bits):
@@ -244,8 +242,8 @@ def awq_gpt(student, gpt, inputs, bits):
 @pytest.mark.timeout(300)
 def test_four_bits_cost_the_gpt_a_third(student, request, measured):
     _, gpt, inputs, text, before = _bed(student, request, 4)
-    usual = drift(nats(to_nearest(gpt, 4), text), before)
-    change = drift(nats(awq_gpt(student, gpt, inputs, 4), text), before)
+    usual = drift(window_nats(to_nearest(gpt, 4), text), before)
+    change = drift(window_nats(awq_gpt(student, gpt, inputs, 4), text), before)
     measured |= {"drift int4, salient channels, to nearest": usual, "drift int4, salient channels, AWQ": change}
     called = "the GPT with salient channels, of awq_linear(linear, x, 4, None)"
     expected = f"at most {usual / 3:+.2%}, a third of what rounding to nearest costs ({usual:+.2%})"
@@ -256,13 +254,13 @@ def test_four_bits_cost_the_gpt_a_third(student, request, measured):
 @pytest.mark.timeout(300)
 def test_three_bits_come_nearer_to_the_gpt_without_salient_channels(student, request, measured):
     plain, gpt, inputs, text, before = _bed(student, request, 3)
-    after = nats(awq_gpt(student, gpt, inputs, 3), text)
-    usual = nats(to_nearest(gpt, 3), text)
-    ours = nats(with_weights(gpt, lambda name, w: awq_weight(w, inputs[name], 3)), text)
+    after = window_nats(awq_gpt(student, gpt, inputs, 3), text)
+    usual = window_nats(to_nearest(gpt, 3), text)
+    ours = window_nats(with_weights(gpt, lambda name, w: best_weight(w, inputs[name], 3, None)), text)
     measured |= {
         "drift int3, salient channels, to nearest": drift(usual, before),
         "drift int3, salient channels, AWQ": drift(after, before),
-        "drift int3, no salient channels, to nearest": drift(nats(to_nearest(plain, 3), text), before),
+        "drift int3, no salient channels, to nearest": drift(window_nats(to_nearest(plain, 3), text), before),
     }
     share = ((usual - after).mean() / (usual - ours).mean()).item()
     called = "the GPT with salient channels, of awq_linear(linear, x, 3, None)"

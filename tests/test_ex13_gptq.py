@@ -8,8 +8,10 @@ import torch
 
 from llm.checkpoint import load_gpt
 from llm.corpus import calibration_tokens
+from llm.evaluate import window_nats
+from llm.linears import linears, with_weights
 from tests import oracle
-from tests.gpt import drift, hessians, linears, nats, some_text, to_nearest, with_weights
+from tests.gpt import drift, hessians, some_text, to_nearest
 from tests.messages import check_pair, check_tensor, check_unchanged, check_value_errors, describe, explain
 
 SLACK = 1.6  # on the oracle's error: another order of the columns is as good, over a few problems within 1.3
@@ -179,7 +181,7 @@ def test_bad_weights_and_widths_are_a_value_error(student, rng):
 def bed(seed):
     """The GPT, the Hessians of its Linears, held-out text, and the nats of that."""
     gpt, text = load_gpt(), some_text(WINDOWS, torch.Generator().manual_seed(seed))
-    return gpt, hessians(gpt, calibration_tokens(CALIBRATION)), text, nats(gpt, text)
+    return gpt, hessians(gpt, calibration_tokens(CALIBRATION)), text, window_nats(gpt, text)
 
 
 def plain_seconds(weights):
@@ -199,7 +201,7 @@ def plain_seconds(weights):
 def test_the_gpt_gets_back_what_rounding_lost(student, request, measured, bits, share):
     quantized(student, f"gptq_quantize(w, h, {bits}), w (4, 4)", torch.eye(4), torch.eye(4), bits)  # no stub? go on
     gpt, hessian, text, before = request.getfixturevalue("bed")
-    usual = drift(nats(to_nearest(gpt, bits), text), before)
+    usual = drift(window_nats(to_nearest(gpt, bits), text), before)
     spent, allowed = 0.0, max(SECONDS, 5 * plain_seconds([linear.weight for linear in linears(gpt).values()]))
 
     def make(name, w):
@@ -213,7 +215,7 @@ def test_the_gpt_gets_back_what_rounding_lost(student, request, measured, bits, 
         assert spent < allowed, explain(called, found, expected, think)
         return weight
 
-    change = drift(nats(with_weights(gpt, make), text), before)
+    change = drift(window_nats(with_weights(gpt, make), text), before)
     measured |= {f"drift int{bits}, to nearest": usual, f"drift int{bits}, GPTQ": change}
     called = f"the GPT, of gptq_quantize(w, h, {bits})"
     expected = (

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from llm.checkpoint import load_gpt
+from llm.evaluate import window_nats
 from llm.model import KVCache
 from tests import oracle
-from tests.gpt import CONTEXT, drift, nats, some_text
+from tests.gpt import CONTEXT, drift, some_text
 from tests.messages import check_number, check_pair, check_tensor, check_unchanged, describe, explain
 
 HALF_SCALE = 127 * 2**-11  # of a step: scales kept in half precision may serve
@@ -178,7 +179,7 @@ def test_a_gpt_says_the_same(student, gpt, rng):
     # fed with the text of the float32 cache, and compared where that is sure of itself: one early tie is no fault
     text = some_text(3, rng)
     for prompt in (1, 24, 40):
-        ids = text[rng_index(rng, len(text)), :prompt].tolist()
+        ids = text[int(torch.randint(len(text), (), generator=rng)), :prompt].tolist()
         called = f"gpt with an Int8KVCache() a layer, greedy, after {prompt} tokens"
         plain, cached = [KVCache() for _ in gpt.blocks], [Watched(student, called) for _ in gpt.blocks]
         start, fresh, agreed, sure = 0, ids, 0, 0
@@ -194,10 +195,6 @@ def test_a_gpt_says_the_same(student, gpt, rng):
         assert agreed == sure, explain(called, f"{agreed} of {sure} tokens as with float32", "all", ALONE)
 
 
-def rng_index(rng, n):
-    return int(torch.randint(n, (), generator=rng))
-
-
 @pytest.mark.points(1)
 @pytest.mark.timeout(300)
 def test_a_gpt_loses_next_to_nothing(student, gpt, rng, measured):
@@ -208,6 +205,6 @@ def test_a_gpt_loses_next_to_nothing(student, gpt, rng, measured):
         caches = [Watched(student, called) for _ in gpt.blocks]
         return torch.cat([gpt(ids[:, :first], caches), gpt(ids[:, first:], caches, first)], dim=1)
 
-    change = drift(nats(with_cache, text), nats(gpt, text))
+    change = drift(window_nats(with_cache, text), window_nats(gpt, text))
     measured["drift, int8 KV cache"] = change
     assert abs(change) < 0.005, explain(called, f"a drift of {change:+.2%}", "less than 0.5 % either way", ALONE)

@@ -17,38 +17,8 @@ WRONG, RIGHT = graded.ROOT / "tests" / "misconceptions", Path(__file__).parent /
 SAYS = re.compile(r"^# says: (.+)$", re.MULTILINE)
 TIMED = {"test_the_gpt_is_twice_as_fast", "test_the_speedup_is_the_one_we_measure"}  # not every machine can judge
 EXERCISES = {exercise.name: exercise for exercise in syllabus.load()}
-WRONG_AT_LEAST = {
-    "ex01": 10,
-    "ex02": 10,
-    "ex03": 6,
-    "ex04": 10,
-    "ex05": 10,
-    "ex06": 10,
-    "ex07": 6,
-    "ex08": 6,
-    "ex09": 6,
-    "ex10": 6,
-    "ex11": 6,
-    "ex12": 6,
-    "ex13": 6,
-    "ex14": 6,
-}
-RIGHT_AT_LEAST = {
-    "ex01": 5,
-    "ex02": 5,
-    "ex03": 3,
-    "ex04": 5,
-    "ex05": 5,
-    "ex06": 3,
-    "ex07": 3,
-    "ex08": 3,
-    "ex09": 3,
-    "ex10": 3,
-    "ex11": 3,
-    "ex12": 3,
-    "ex13": 3,
-    "ex14": 3,
-}
+WRONG_AT_LEAST = dict.fromkeys(["ex01", "ex02", "ex04", "ex05", "ex06"], 10)  # of the others 6
+RIGHT_AT_LEAST = dict.fromkeys(["ex01", "ex02", "ex04", "ex05"], 5)  # of the others 3
 MORE_SEEDS = 2  # besides this run's own, for the tests that are quick and depend on it
 LONG = {"ex06", "ex08", "ex09"}  # not asked for a diagnosis of every test
 WRONG_TURNS = {"ex09": 3, "ex10": 2}  # one in so many of the answers in a run, which ones the seed decides
@@ -118,7 +88,7 @@ def gate(name: str, seed: int, whole: bool) -> Gate:
 @EVERY
 def test_a_wrong_answer_speaks_to_the_learner_and_names_its_test(name):
     suite = (graded.ROOT / "tests" / f"test_{name}.py").read_text()
-    assert len(answers(WRONG, name)) >= WRONG_AT_LEAST[name[:4]]
+    assert len(answers(WRONG, name)) >= WRONG_AT_LEAST.get(name[:4], 6)
     for file in answers(WRONG, name):
         text = file.read_text()
         does, think = Misconception(file.stem, text).lesson
@@ -157,7 +127,7 @@ def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(nam
 @EVERY
 def test_each_right_answer_passes_everything(name, seed, whole, table):
     of_it, rejected = gate(name, seed, whole), {}
-    assert len(answers(RIGHT, name)) >= RIGHT_AT_LEAST[name[:4]]
+    assert len(answers(RIGHT, name)) >= RIGHT_AT_LEAST.get(name[:4], 3)
     for file, runs in of_it.right.items():
         assert runs[0], f"{file}: nothing ran"
         for s, report in zip(of_it.seeds, runs, strict=True):

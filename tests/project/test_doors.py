@@ -12,7 +12,7 @@ from grader import syllabus
 from tests.project import graded
 from tests.project.test_answers import CAUGHT_BY, EXERCISES, RIGHT, TIMED, WRONG, answers
 
-QUICK = [name for name in EXERCISES if name[:4] not in ("ex06", "ex08", "ex09")]
+QUICK = [name for name in EXERCISES if name[:4] not in ("ex06", "ex08", "ex09", "ex10", "ex12", "ex13")]
 SEED = 7
 
 
