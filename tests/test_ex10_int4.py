@@ -217,7 +217,7 @@ def test_the_gpt_survives_four_bits_and_not_two(student, rng, measured):
     before = window_nats(plain, text)
     after = {bits: _rounded_nats(plain, text, bits) if bits < 6 else before for bits in widths}
     think = "Is each width applied to a fresh copy, to all Linears and nothing else, in groups of 32?"
-    for bits in widths:
+    for bits in sorted(widths, reverse=True):
         want = after[bits].mean().exp().item()
         close = abs(found[bits] / want - 1) < 0.02
         assert close, explain(called, f"{found[bits]:.6g} at {bits} bits", f"{want:.6g}, within 2 %", think)

@@ -7,6 +7,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -268,3 +269,18 @@ def test_time_may_run_out_anywhere(tmp_path):
     jobs = [graded.Job(str(folder), suites, 1, diagnosis=0.05 + 0.006 * k, plugin=plugin) for k in range(40)]
     counts = {sum(map(len, report.values())) for report in graded.run_shared(jobs, 2)}
     assert counts == {sum(map(len, graded.run(folder, "ex01_round_trip").values()))}
+
+
+@pytest.mark.parametrize("tried, expected", [(3, ["a"]), (2, [])], ids=["all", "time ran out"])
+def test_what_nobody_had_the_time_to_try_might_look_like_it_too(monkeypatch, tried, expected):
+    known = [diagnose.Misconception(name, "# caught by: test_x") for name in "abc"]
+    controls = [diagnose.Misconception(name, "# caught by: test_y") for name in "de"]
+
+    def those(some, *_):
+        return ([some[0]], tried) if some == known else ([], len(some))
+
+    monkeypatch.setattr(diagnose, "_those", those)
+    item = SimpleNamespace(nodeid="test_x[1]", originalname="test_x")
+    failure = SimpleNamespace(is_like=lambda other: True)
+    found = diagnose.Diagnostician()._matching(item, failure, Path("any"), known, controls, 0.1)
+    assert [m.name for m in found] == expected

@@ -25,8 +25,8 @@ def round_trip_grouped(w: Tensor, bits: int, group_size: int | None) -> Tensor:
 
 
 def awq_scales(w: Tensor, x: Tensor, bits: int, group_size: int | None) -> Tensor:
-    w, x = w.float(), x.float().reshape(-1, x.shape[-1])
     magnitude = activation_magnitude(x).clamp(min=1e-6)
+    w, x = w.float(), x.float().reshape(-1, x.shape[-1])
     gram = x.t() @ x
     best, least = torch.ones_like(magnitude), float("inf")
     for step in range(STEPS):
