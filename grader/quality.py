@@ -117,7 +117,7 @@ class Bench:
                 )
 
     def int8(self, what: str, gpt: GPT) -> Iterator[Row]:
-        yield self.row(what, "INT8 Linears, a scale a token", self.ex[5].swaplinears(gpt), self.bits(8, "row"))
+        yield self.row(what, "INT8 Linears, a scale a token", self.ex[5].swap_linears(gpt), self.bits(8, "row"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dynamic = self.ex[8].dynamic_int8(gpt)

@@ -200,10 +200,15 @@ def _watch(control: socket.socket, worker: int, spec: dict, kind: Kind) -> tuple
 
 
 def _stop(worker: int, kind: Kind) -> None:
-    """Stops everything, also what is born meanwhile, and what another one sets going again before it stops itself."""
+    """Stops everything, also what is born meanwhile, and what another one sets going again before it stops itself.
+
+    One look does not tell: the last that moves may set going again what was looked at before it. Two in a row do.
+    """
+    still = 0
     for k in range(PASSES):
         moving = kind.moving(kind.below(worker))
-        if not moving:
+        still = 0 if moving else still + 1
+        if still == 2:
             return
         _signal(moving, signal.SIGSTOP)
         time.sleep(0.001 * (k > 0))
