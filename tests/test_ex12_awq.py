@@ -21,6 +21,8 @@ NEAREST = 1.01  # on that of rounding to nearest, whose scales may have another 
 LAYER = "W s is what is rounded, and x / s what it meets: is each of them there once, with the s of awq_scales?"
 AS_NEAREST = "As if nothing was scaled: which s wins, is any of its candidates a nan, and what are they compared by?"
 SEARCH = "What is tried, by which error is it judged, and what does rounding a scaled weight do to the step?"
+TOGETHER = "all others equal and moving together"
+SUMS = "Errors of columns that move together add up before they are squared: is it the output that is compared?"
 WINDOWS, CALIBRATION = 12, 6
 CHANNELS, ALPHA = 51, (8.0, 30.0)  # about one in ten
 
@@ -70,11 +72,16 @@ def some_layer(kind, n, k, rng):
         w[:, chosen] *= 3
     elif kind == "alike":  # no channel stands out
         x[:, chosen] /= factors
+    elif kind == TOGETHER:  # together they count more than the large ones, though each of them counts less
+        rest = torch.ones(k, dtype=torch.bool)
+        rest[chosen] = False
+        x[:, rest] = torch.randn(256, 1, generator=rng) + 0.1 * x[:, rest]
+        w[:, rest] = torch.randn(n, 1, generator=rng) * 0.02
     return w, x
 
 
 # first those for which no scaling is nearly right: what passes here tells mistakes apart that look alike below
-KIND = pytest.mark.parametrize("kind", ["large weights", "alike", "equal weights", "small weights"])
+KIND = pytest.mark.parametrize("kind", ["large weights", "alike", TOGETHER, "equal weights", "small weights"])
 WIDTH = pytest.mark.parametrize("bits, size", [(4, None), (3, None), (4, 32)], ids=lambda value: str(value))
 
 
@@ -122,14 +129,16 @@ def test_every_column_gets_a_factor(student, rng):
 @WIDTH
 @KIND
 def test_the_search_finds_the_least_output_error(student, rng, kind, bits, size):
-    called = f"awq_scales(w, x, {bits}, {size}), {kind} where activations are large"
+    where = TOGETHER if kind == TOGETHER else f"{kind} where activations are large"
+    called = f"awq_scales(w, x, {bits}, {size}), {where}"
     found = []
     for w, x in (some_layer(kind, 48, 160, rng) for _ in range(3)):
         s = check_tensor(student.awq_scales(w, x, bits, size), called, (160,), torch.float32)
         assert ((s > 0) & s.isfinite()).all(), explain(called, describe(s), "a positive finite factor for each column")
         error = output_error(w, x, scaled_round_trip(w, s, bits, size))
         found.append((error, to_nearest_error(w, x, bits, size), best_error(w, x, bits, size)))
-    _check_error(*(sum(errors) / 3 for errors in zip(*found, strict=True)), called)
+    think = SUMS if kind == TOGETHER else SEARCH
+    _check_error(*(sum(errors) / 3 for errors in zip(*found, strict=True)), called, think)
 
 
 def _check_error(error, usual, best, called, think=SEARCH):

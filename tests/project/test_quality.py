@@ -6,8 +6,10 @@ import re
 import pytest
 
 from grader import bench, quality
+from grader.syllabus import ROOT
 
 WINDOWS = 6
+ROW = r"^\| ([^|]+) \| ([^|]+) \| ([\d.]+) \| ([^|]*) ?\| ([\d.]+) \| ([\d.]+) \|$"
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,16 @@ def test_the_table_and_the_file_say_the_same(measured):
         if method != "float32":
             assert drift == f"{row['drift']:+.2%} ± {row['standard_error']:.2%}" and row["standard_error"] > 0
     assert all(f"* {what}: {how}" in said for what, how in agreement.items())
+
+
+def test_readme_shows_each_row(measured):
+    """Its figures are those of more text; of what needs no text, bits and bytes, they are the same."""
+    said, _, _ = measured
+    shown, here = (
+        [(model, method, *sizes) for model, method, _, _, *sizes in re.findall(ROW, text, re.MULTILINE)]
+        for text in ((ROOT / "README.md").read_text(), said)
+    )
+    assert shown == here and len(here) == 31
 
 
 def test_methods_stand_where_they_belong(measured):

@@ -81,8 +81,17 @@ def test_the_table_of_exercises_is_complete():
     assert set(re.findall(r"^\| (ex\d\d) ", README, re.MULTILINE)) == names
 
 
+@pytest.mark.parametrize("text", [README, GRADING], ids=["README", "GRADING"])
+def test_every_table_is_one(text):
+    """A line of dashes below its first, and as many columns everywhere: else Markdown shows it as one paragraph."""
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, dashes, *rows = table.splitlines()
+        assert re.fullmatch(r"(\|-+:?)+\|", dashes), head
+        assert {row.count("|") for row in rows} == {head.count("|")} == {dashes.count("|")}, head
+
+
 def test_it_is_short():
-    assert len(README.splitlines()) <= 220  # 42 of them are the price of every method
+    assert len(README.splitlines()) <= 220  # 43 of them are the price of every method
 
 
 def test_the_table_of_hostile_submissions_is_complete_and_none_of_them_gets_more_here():
