@@ -42,6 +42,14 @@ def some_x(lead, k, outliers, rng, threshold=6.0):
     return x
 
 
+def near_the_default(shape, rng):
+    """(x, column): 5.4 is the largest of every token, but for a 6.5 in one column of one of them."""
+    x = oracle.away_from_ties(shape, 5.4 / 127, rng)
+    (column,) = some_columns(shape[-1], 1, rng)
+    x.view(-1, shape[-1])[-1, column] = 6.5
+    return x, column
+
+
 def some_linear(n, k, outliers, rng, bias=True):
     """A Linear whose weight is small where x is large, too small for an int8 code of its row."""
     linear = nn.Linear(k, n, bias=bias)
@@ -91,9 +99,12 @@ def test_a_column_is_an_outlier_if_any_token_says_so(student, rng, lead, thresho
             think = "Of which sign may an outlier be, over what does `any` run, and does the threshold arrive?"
             found = f"{bool(got[k])} for column {k}, values {describe(column)} ({len(wrong)} of 40 differ)"
             raise AssertionError(explain(called, found, bool(want[k]), think))
-    if threshold == 6.0:
-        got, want = student.outlier_columns(x * 0.9), student.outlier_columns(x * 0.9, 6.0)
-        assert torch.equal(got, want), "threshold=6.0 is not the default"
+    x, column = near_the_default((*lead, 40), rng)
+    called = "outlier_columns(x), the largest of every column below 5.5, but for one of 6.5"
+    got = check_tensor(student.outlier_columns(x), called, (40,), torch.bool)
+    assert got.nonzero().flatten().tolist() == [column], explain(
+        called, f"columns {got.nonzero().flatten().tolist()}", f"column {column}: the default is 6.0"
+    )
 
 
 @pytest.mark.points(3)
@@ -119,10 +130,14 @@ def test_two_parts_make_the_product(student, rng, lead, bias):
 def test_each_call_has_columns_of_its_own(student, rng):
     linear = some_linear(16, 64, [], rng)
     layer = check_module(student.mixed_int8_linear(linear), "mixed_int8_linear(linear)")
+    calls = []
     for count in (0, 2, 64, 5, 0):
         outliers = some_columns(64, count, rng)
-        x = some_x((6,), 64, outliers, rng)
-        called = f"mixed_int8_linear(linear)(x), {count} outlier columns of 64"
+        calls.append((f"{count} outlier columns of 64", some_x((6,), 64, outliers, rng), outliers))
+    x, column = near_the_default((6, 64), rng)
+    calls.append(("one value of 6.5 and all others below 5.5, by the default of 6.0", x, [column]))
+    for what, x, outliers in calls:
+        called = f"mixed_int8_linear(linear)(x), {what}"
         got = check_tensor(layer(x), called, (6, 16), torch.float32)
         want, allowed = mixed_oracle(linear, x, outliers)
         think = "Does anything stay from the call before, and what is there to multiply where no column is left?"
