@@ -118,7 +118,7 @@ def test_correlated_columns_make_up_for_errors(student, rng, n, k, bits):
     check_losses(weights, problems, bits, called)
 
 
-def check_losses(weights, problems, bits, called, damp=0.01):
+def check_losses(weights, problems, bits, called, damp=0.01, think=COMPENSATE):
     """The outputs of all problems together are about as close as the oracle's."""
     got = sum(loss(w, weight, h) for weight, (w, h) in zip(weights, problems, strict=True)) / len(problems)
     usual = sum(loss(w, oracle.round_trip(w, bits, 0), h) for w, h in problems) / len(problems)
@@ -127,7 +127,7 @@ def check_losses(weights, problems, bits, called, damp=0.01):
         called,
         f"a mean square error of the output of {got:.4g}",
         f"at most {best * SLACK:.4g} (round to nearest: {usual:.4g}, GPTQ: {best:.4g})",
-        COMPENSATE,
+        think,
     )
 
 
@@ -163,6 +163,14 @@ def test_damping_is_what_the_call_says(student, rng):
     w = oracle.away_from_ties((16, 60), 0.01, rng, 4)
     q, _ = quantized(student, called, w, h, 4, heavy)
     oracle.check_codes(q, w, oracle.channel_scales(w, 4, 0), 4, f"{called}, codes", "Does damp arrive, and where?")
+    problems = []
+    for _ in range(4):  # eight columns 100 times as large as all others: beside theirs, the mean diagonal is small
+        x, large = torch.randn(512, 256, generator=rng), torch.randperm(256, generator=rng)[:8]
+        x[:, large] = 100 * (torch.randn(512, 1, generator=rng) + 0.02 * x[:, large])
+        problems.append((torch.randn(16, 256, generator=rng), hessian_of(x)))
+    called = "gptq_quantize(w, h, 4, damp=5), 8 of 256 columns large and alike"
+    weights = [quantized(student, called, w, h, 4, 5.0)[1] for w, h in problems]
+    check_losses(weights, problems, 4, called, 5.0, "Of what is damp a fraction, and to which columns is it added?")
 
 
 @pytest.mark.points(1)
