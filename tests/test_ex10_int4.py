@@ -182,10 +182,11 @@ def test_a_layer_computes_with_the_unpacked_weight(student, rng, n, k, size, bia
 
 @pytest.mark.points(1)
 def test_a_weight_takes_four_and_a_half_bits(student, rng, measured):
-    for n, k, size in ((96, 512, 32), (64, 512, 32), (64, 512, 128)):
+    for n, k, size in ((96, 512, None), (64, 512, 32), (64, 512, 128)):
+        given, size = [] if size is None else [size], size or GROUP  # 32 is the default
         linear, weight = linear_on_half_scales(n, k, size, rng, bias=False)
-        called = f"int4_linear(linear, {size}), weight ({n}, {k})"
-        layer = check_module(student.int4_linear(linear, size), called)
+        called = f"int4_linear({', '.join(['linear', *map(str, given)])}), weight ({n}, {k})"
+        layer = check_module(student.int4_linear(linear, *given), called)
         check_no_float_weight(layer, linear, called)
         state = list(tensors(layer.state_dict()))
         held = {t.storage: t.nbytes for t in layer.held_tensors()}
@@ -199,7 +200,9 @@ def test_a_weight_takes_four_and_a_half_bits(student, rng, measured):
         got = check_tensor(layer(x), f"{called}(x)", (k, n), torch.float32)
         error = (got.double().t() - weight).abs().max() / weight.abs().max()
         assert error < 1e-4, explain(
-            f"{called}(x)", f"weights off by {error:.1%} of the largest", "x times the unpacked weight"
+            f"{called}(x)",
+            f"weights off by {error:.1%} of the largest",
+            f"x times the unpacked weight, in groups of {size}",
         )
         if size == GROUP:
             measured["int4, bits a weight"] = bits
