@@ -149,6 +149,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="nox -s hostile --", description="Hostile submissions, there and here.")
     parser.add_argument("names", nargs="*", metavar="SAMPLE", help="only these; without any, all of them")
     names = parser.parse_args(argv).names or list(samples())
+    if unknown := [name for name in names if name not in samples()]:
+        parser.error(f"no sample named {', '.join(unknown)}: see tests/project/hostile/")
     timed = [name for name in names if exercise_of(samples()[name]).timed]
     with ThreadPoolExecutor(2) as pool:
         rows = list(pool.map(row, [name for name in names if name not in timed]))
