@@ -129,7 +129,6 @@ class Diagnostician:
         self._failed: set[str] = set()  # test functions, of which the board shows the first failure only
         self._passed: dict[str, list[str]] = {}  # by test function: its cases that passed so far
         self._matched: set[str] = set()  # misconceptions found before, which are likely again
-        self._ruled_out: set[str] = set()  # misconceptions that fail in another way where they are caught
         self._theirs: _Failure | None = None  # the failure of the last one found
 
     def note_passed(self, item: pytest.Function) -> None:
@@ -146,7 +145,6 @@ class Diagnostician:
         # a mistake that a test stands for is not made where that test has passed
         known = misconceptions(exercise)
         possible = [m for m in known if m.caught_by in self._failed or m.caught_by not in self._passed]
-        possible = [m for m in possible if m.name not in self._ruled_out]
         impossible = [m for m in known if m not in possible]
         least = NESTED + call.duration  # seconds that one more try costs
         matches = self._matching(item, failure, student.among, possible, impossible, least)
@@ -187,9 +185,6 @@ class Diagnostician:
             share = 0.5 if likely == 2 else 1  # the next failure may have likelier ones
             level = [m for m in possible if likeliest(m) == likely]
             matches, tried = those(level, wanted, share=share)
-            if tried == len(level):
-                caught_here = {m.name for m in level if m.caught_by == item.originalname}
-                self._ruled_out |= caught_here - {m.name for m in matches}
             if not matches:
                 continue
             if tried < len(level):

@@ -34,6 +34,7 @@ ALIKE = {  # these all come to factors of one, so that no value tells them apart
         "scaled_the_other_way",
     }
 }
+RIGHT_ELSEWHERE = {"ex12": {"columns_one_by_one"}}  # where the search finds the same alpha either way: in most tests
 EVERY = pytest.mark.parametrize("name", EXERCISES)
 
 
@@ -148,7 +149,8 @@ def test_each_right_answer_passes_everything(name, seed, whole, table):
 def test_right_values_look_like_no_mistake(name, seed, whole):
     cases = [case for cases in gate(name, seed, whole).sabotaged.values() for case in cases]
     assert cases and all(case["message"].startswith("whatever it is given") for case in cases)
-    assert not [case for case in cases if case["misconceptions"]]
+    found = {known for case in cases for known in case["misconceptions"]}
+    assert not found - RIGHT_ELSEWHERE.get(name[:4], set())
 
 
 def says(file: Path, message: str) -> bool:

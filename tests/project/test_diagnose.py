@@ -284,24 +284,3 @@ def test_what_nobody_had_the_time_to_try_might_look_like_it_too(monkeypatch, tri
     failure = SimpleNamespace(is_like=lambda other: True)
     found = diagnose.Diagnostician()._matching(item, failure, Path("any"), known, controls, 0.1)
     assert [m.name for m in found] == expected
-
-
-@pytest.mark.parametrize("tried, expected", [(2, ["c"]), (1, ["a"])], ids=["all", "time ran out"])
-def test_what_fails_in_another_way_where_it_is_caught_is_not_it(monkeypatch, tried, expected):
-    """Unless there was no time to see that it does."""
-    known = tuple(
-        diagnose.Misconception(name, f'"""Does {name}. Why?"""\n# caught by: test_{test}')
-        for name, test in zip("abc", "xxy", strict=True)
-    )
-    monkeypatch.setattr(diagnose, "misconceptions", lambda exercise: known)
-    monkeypatch.setattr(diagnose._Failure, "of", lambda *_: SimpleNamespace(is_about_nothing=False, values=()))
-    monkeypatch.setattr(diagnose, "_those", lambda some, *_: ([], min(tried, len(some))))
-    doctor, student = diagnose.Diagnostician(), SimpleNamespace(among=Path("any"))
-    call = SimpleNamespace(excinfo=None, duration=0)
-    assert (
-        doctor.look(SimpleNamespace(path=Path("test_e.py"), nodeid="x", originalname="test_x"), call, student) is None
-    )
-    asked = []
-    monkeypatch.setattr(diagnose, "_those", lambda some, *_: (asked.append([m.name for m in some]), ([], len(some)))[1])
-    doctor.look(SimpleNamespace(path=Path("test_e.py"), nodeid="z", originalname="test_z"), call, student)
-    assert next(filter(None, asked))[0] == expected[0]
