@@ -11,6 +11,7 @@ Only failures pay for it, and a suite no more than SECONDS.
 import ast
 import contextlib
 import io
+import itertools
 import os
 import re
 import signal
@@ -191,7 +192,7 @@ class Diagnostician:
                 return []  # the others might look like it, too
             if likely:
                 others = [*impossible, *(m for m in possible if likeliest(m) == 2 and m not in matches)]
-                controls = others[:: max(1, len(others) // CONTROLS)][:CONTROLS]
+                controls = _of_each_kind(others)[:CONTROLS]
                 found, tried = those(controls, (item.nodeid, failure.is_like))
                 if len(found) > 1 or tried < len(controls):
                     return []  # a test that fails whatever it is given, or too little time to find out
@@ -201,6 +202,14 @@ class Diagnostician:
                 matches = matches if tried == len(alike) else alike
             return matches
         return []
+
+
+def _of_each_kind(some: Sequence[Misconception]) -> list[Misconception]:
+    """First one for each test that catches them, then a second for each: what is wrong elsewhere is right here."""
+    kinds: dict[str, list[Misconception]] = {}
+    for m in some:
+        kinds.setdefault(m.caught_by, []).append(m)
+    return [m for row in itertools.zip_longest(*kinds.values()) for m in row if m]
 
 
 def _diagnosis(matches: Sequence[Misconception], failure: _Failure, theirs: _Failure) -> Diagnosis:
