@@ -57,16 +57,20 @@ def standing_in(folder: Path, answers: Sequence[Path]) -> list[Path]:
 
 
 def run_shared(jobs: Sequence[Job], processes: int) -> list[Reports]:
-    """All jobs in so many processes at once: importing torch takes longer than most suites."""
+    """All jobs in so many processes at once: importing torch takes longer than most suites.
+
+    They share the cores: threads that wait for others burn a core that the others need.
+    """
     shares = [jobs[k::processes] for k in range(processes)]
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
     with ThreadPoolExecutor(processes) as pool:
-        done = list(pool.map(run_all, shares))
+        done = list(pool.map(lambda share: run_all(share, threads), shares))
     return [done[k % processes][k // processes] for k in range(len(jobs))]
 
 
-def run_all(jobs: Sequence[Job]) -> list[Reports]:
+def run_all(jobs: Sequence[Job], environment: dict[str, str] | None = None) -> list[Reports]:
     """All jobs one after the other in one process."""
-    reports, said = _attempt(jobs)
+    reports, said = _attempt(jobs, environment=environment)
     assert len(reports) == len(jobs), f"the suites did not run to their end:\n{said}"
     return reports
 

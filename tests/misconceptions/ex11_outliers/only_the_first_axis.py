@@ -1,7 +1,7 @@
 """Reduces the first axis only. Which shapes may tokens come in?"""
 
 # caught by: test_a_column_is_an_outlier_if_any_token_says_so
-# says: called outlier_columns(x, ... outlier columns of ... got bool ... in ... expected a bool tensor of shape
+# says: called outlier_columns(x, ... outlier columns of ... got bool ... expected a bool tensor of shape
 
 import copy
 

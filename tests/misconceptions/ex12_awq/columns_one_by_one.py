@@ -1,7 +1,7 @@
 """Weighs the error of each column by its own activations. What do the errors of two that move together do?"""
 
 # caught by: test_the_search_finds_the_least_output_error
-# says: called awq_scales(w, x, ... None), all others equal and moving together ... think Errors of columns that move
+# says: called awq_scales(w, x, ... None), all others equal and moving together
 
 import copy
 
