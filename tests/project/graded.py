@@ -57,15 +57,16 @@ def standing_in(folder: Path, answers: Sequence[Path]) -> list[Path]:
 
 
 def run_shared(jobs: Sequence[Job], processes: int) -> list[Reports]:
-    """All jobs in so many processes at once: importing torch takes longer than most suites.
-
-    They share the cores: threads that wait for others burn a core that the others need.
-    """
+    """All jobs in so many processes at once: importing torch takes longer than most suites."""
     shares = [jobs[k::processes] for k in range(processes)]
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
     with ThreadPoolExecutor(processes) as pool:
-        done = list(pool.map(lambda share: run_all(share, threads), shares))
+        done = list(pool.map(lambda share: run_all(share, one_of(processes)), shares))
     return [done[k % processes][k // processes] for k in range(len(jobs))]
+
+
+def one_of(processes: int) -> dict[str, str]:
+    """An environment for one of several processes: where each has threads for all cores, they wait for one another."""
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
 
 
 def run_all(jobs: Sequence[Job], environment: dict[str, str] | None = None) -> list[Reports]:

@@ -281,7 +281,7 @@ def _passing(some: Sequence[Mutant], seed: int, processes: int, environment: dic
                 text = mutant.text if file.stem == mutant.exercise else file.read_text()
                 (submission / file.name).write_text(text)
             jobs.append(graded.Job(str(submission.resolve()), (mutant.exercise,), seed, to_the_first=True))
-        shares = [jobs[k::processes] for k in range(processes)]
+        shares, environment = [jobs[k::processes] for k in range(processes)], environment | graded.one_of(processes)
         with ThreadPoolExecutor(processes) as pool:
             done = list(pool.map(lambda share: graded.run_hardy(share, SECONDS, environment), shares))
         reports = [done[k % processes][k // processes] for k in range(len(jobs))]

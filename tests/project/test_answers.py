@@ -98,6 +98,7 @@ def test_a_wrong_answer_speaks_to_the_learner_and_names_its_test(name):
         assert think.endswith("?") and not re.search(r"[.?] ", think), f"{file}: {think}"
         assert len(CAUGHT_BY.findall(text)) == len(SAYS.findall(text)) == 1, file
         assert f"def {CAUGHT_BY.search(text)[1]}(" in suite, file
+        assert " think " not in SAYS.search(text)[1], file  # a diagnosis puts a question of its own there
 
 
 @pytest.mark.timeout(900)
