@@ -1,4 +1,4 @@
-"""Forty candidates in float64 and with float32 scales of its own; normalized by the geometric mean."""
+"""Fifteen candidates in float64 and with float32 scales of its own; normalized by the geometric mean."""
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ def awq_scales(w, x, bits, group_size):
     magnitude = x.abs().mean(0) + 1e-8 * x.abs().mean() + 1e-30
     cov = x.T @ x
     losses = {}
-    for alpha in torch.linspace(0, 1, 40).tolist():
+    for alpha in torch.linspace(0, 1, 15).tolist():
         s = (magnitude.log() * alpha).exp()
         s = s / s.log().mean().exp()
         e = torch.cat(list(parts(w * s, bits, group_size)), dim=1) / s - w
