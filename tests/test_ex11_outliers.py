@@ -130,18 +130,16 @@ def test_two_parts_make_the_product(student, rng, lead, bias):
 def test_each_call_has_columns_of_its_own(student, rng):
     linear = some_linear(16, 64, [], rng)
     layer = check_module(student.mixed_int8_linear(linear), "mixed_int8_linear(linear)")
-    calls = []
+    calls, think = [], "Does anything stay from the call before, and what is there to multiply where no column is left?"
     for count in (0, 2, 64, 5, 0):
         outliers = some_columns(64, count, rng)
-        calls.append((f"{count} outlier columns of 64", some_x((6,), 64, outliers, rng), outliers))
+        calls.append((f"{count} outlier columns of 64", some_x((6,), 64, outliers, rng), outliers, think))
     x, column = near_the_default((6, 64), rng)
-    calls.append(("one value of 6.5 and all others below 5.5, by the default of 6.0", x, [column]))
-    for what, x, outliers in calls:
+    calls.append(("one value of 6.5 and all others below 5.5, by the default of 6.0", x, [column], DEFAULT))
+    for what, x, outliers, think in calls:
         called = f"mixed_int8_linear(linear)(x), {what}"
         got = check_tensor(layer(x), called, (6, 16), torch.float32)
         want, allowed = mixed_oracle(linear, x, outliers)
-        think = "Does anything stay from the call before, and what is there to multiply where no column is left?"
-        think = DEFAULT if "default" in what else think
         oracle.check_close(got, want, allowed, called, "outlier columns in float, the others in int8", think)
 
 

@@ -134,7 +134,9 @@ def test_the_search_finds_the_least_output_error(student, rng, kind, bits, size)
     where, unit = (f"{where}, all of x small", SMALL) if bits == 3 else (where, 1)
     called = f"awq_scales(w, x, {bits}, {size}), {where}"
     found = []
-    for w, x in ((w, x * unit) for w, x in (some_layer(kind, 48, 160, rng) for _ in range(3))):
+    for _ in range(3):
+        w, x = some_layer(kind, 48, 160, rng)
+        x = x * unit
         s = check_tensor(student.awq_scales(w, x, bits, size), called, (160,), torch.float32)
         assert ((s > 0) & s.isfinite()).all(), explain(called, describe(s), "a positive finite factor for each column")
         error = output_error(w, x, scaled_round_trip(w, s, bits, size))

@@ -38,7 +38,6 @@ class Job:
     diagnosis: float = 0  # seconds
     plugin: str = ""  # to load besides
     behind_walls: bool = False  # through the sandboxed door
-    quick_only: bool = False  # none that has a time limit of its own
     random_only: bool = False  # of the quick tests those whose inputs depend on the seed
 
 
@@ -57,17 +56,22 @@ def standing_in(folder: Path, answers: Sequence[Path]) -> list[Path]:
     return submissions
 
 
-def run_shared(jobs: Sequence[Job], processes: int) -> list[Reports]:
-    """All jobs in so many processes at once: importing torch takes longer than most suites."""
+def run_shared(
+    jobs: Sequence[Job], processes: int, seconds: float = 0, environment: dict[str, str] | None = None
+) -> list[Reports]:
+    """All jobs in so many processes at once: importing torch takes longer than most suites.
+
+    They share the cores: where each has threads for all of them, they wait for one another. With seconds as run_hardy.
+    """
     shares = [jobs[k::processes] for k in range(processes)]
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))} | (environment or {})
+
+    def run_share(share: Sequence[Job]) -> list[Reports]:
+        return run_hardy(share, seconds, environment) if seconds else run_all(share, environment)
+
     with ThreadPoolExecutor(processes) as pool:
-        done = list(pool.map(lambda share: run_all(share, one_of(processes)), shares))
+        done = list(pool.map(run_share, shares))
     return [done[k % processes][k // processes] for k in range(len(jobs))]
-
-
-def one_of(processes: int) -> dict[str, str]:
-    """An environment for one of several processes: where each has threads for all cores, they wait for one another."""
-    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
 
 
 def run_all(jobs: Sequence[Job], environment: dict[str, str] | None = None) -> list[Reports]:
@@ -103,15 +107,15 @@ def _attempt(
 
 
 class Collector:
-    def __init__(self, quick_only: bool = False, random_only: bool = False):
+    def __init__(self, random_only: bool = False):
         self.reports: Reports = {}
-        self.quick_only, self.random_only = quick_only or random_only, random_only
+        self.random_only = random_only
 
     def pytest_collection_modifyitems(self, items):
-        if self.quick_only:
-            items[:] = [i for i in items if not i.get_closest_marker("timeout")]
         if self.random_only:
-            items[:] = [i for i in items if {"rng", "seed"} & set(i.fixturenames)]
+            items[:] = [
+                i for i in items if {"rng", "seed"} & set(i.fixturenames) and not i.get_closest_marker("timeout")
+            ]
 
     def pytest_runtest_logreport(self, report):
         if hasattr(report, "kata"):
@@ -127,7 +131,7 @@ def _main(answers: Path, seconds: float) -> None:
         for job in json.load(sys.stdin):
             if seconds:
                 faulthandler.dump_traceback_later(seconds, exit=True)
-            collector = Collector(job["quick_only"], job["random_only"])
+            collector = Collector(job["random_only"])
             suites = [f"tests/test_{exercise}.py" for exercise in job["exercises"]]
             suites = [f"{suites[0]}::{job['test']}"] if job["test"] else suites
             options = [f"--submission={job['submission']}", f"--seed={job['seed']}", "-q", "--timeout=300"]

@@ -16,7 +16,6 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -281,10 +280,7 @@ def _passing(some: Sequence[Mutant], seed: int, processes: int, environment: dic
                 text = mutant.text if file.stem == mutant.exercise else file.read_text()
                 (submission / file.name).write_text(text)
             jobs.append(graded.Job(str(submission.resolve()), (mutant.exercise,), seed, to_the_first=True))
-        shares, environment = [jobs[k::processes] for k in range(processes)], environment | graded.one_of(processes)
-        with ThreadPoolExecutor(processes) as pool:
-            done = list(pool.map(lambda share: graded.run_hardy(share, SECONDS, environment), shares))
-        reports = [done[k % processes][k // processes] for k in range(len(jobs))]
+        reports = graded.run_shared(jobs, processes, SECONDS, environment)
     return [
         mutant
         for mutant, report in zip(some, reports, strict=True)

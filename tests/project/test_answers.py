@@ -75,9 +75,7 @@ def gate(name: str, seed: int, whole: bool) -> Gate:
             jobs += [graded.Job(submission, (name,), s, random_only=s != seed) for s in seeds]
         if name[:4] not in LONG:
             plugin = "tests.project.fails_after_all"
-            quick = not whole  # in tests of the whole GPT hardly any diagnosis comes to its end
-            job = graded.Job(str(solution.parent), (name,), seed, diagnosis=DIAGNOSIS, plugin=plugin, quick_only=quick)
-            jobs.append(job)
+            jobs.append(graded.Job(str(solution.parent), (name,), seed, diagnosis=DIAGNOSIS, plugin=plugin))
         # nothing else may run beside the suite whose verdict is about speed
         reports = iter(graded.run_shared(jobs, 1 if name.startswith("ex08") else 2))
         return Gate(
@@ -125,8 +123,7 @@ def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(nam
     row["recognized"] = f"{recognized} of {asked}" if not name.startswith("ex09") else "not asked"
     assert not escaped
     assert not mistaken
-    # within a time, on a machine that may be busy; of few that were asked, one may be of those that never are
-    assert name[:4] in LONG or recognized >= (0.7 if whole else 0.5) * asked
+    assert name[:4] in LONG or recognized >= 0.7 * asked  # within a time, on a machine that may be busy
 
 
 @pytest.mark.timeout(900)
