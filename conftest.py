@@ -9,4 +9,4 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).parent / ".kata" / "hypothesis"))
 
-pytest_plugins = ["grader.plugin"]
+pytest_plugins = ["grader.suite.plugin"]

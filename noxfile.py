@@ -1,8 +1,10 @@
 """Every command of the project; `nox --list` names them, and `nox` alone is the learner's: the board.
 
-All of them share one environment, .venv, which is made when it is missing and mended when the pins in pyproject.toml
-change. Nox has no option for that, so its sessions get no environment of their own. KATA_TORCH_INDEX may name one more
-package index: where PyPI's torch is a CUDA build of gigabytes, https://download.pytorch.org/whl/cpu has a small one.
+All of them share one environment, .venv. It is made when it is missing, and updated when the pins in pyproject.toml or
+the versions in constraints.txt change. Nox has no option for that, so its sessions get no environment of their own.
+
+PyPI's torch for Linux brings gigabytes of CUDA. On Linux without an NVIDIA driver, torch comes from PyTorch's own index
+of small CPU builds, if that answers. KATA_TORCH_INDEX names another index instead; empty, it means PyPI alone.
 """
 
 import sys
@@ -10,13 +12,17 @@ import sys
 if sys.version_info < (3, 11) or sys.platform == "win32":
     sys.exit("error: the kata needs Python 3.11 or newer, on Linux or macOS (on Windows: inside WSL)")
 
+import argparse
 import contextlib
 import fcntl
 import hashlib
 import logging
 import os
+import shutil
 import subprocess
+import threading
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +31,10 @@ import nox
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-PIP_OPTIONS = {"text": ["--no-deps"]}  # by dependency group
+CONSTRAINTS = ROOT / "constraints.txt"
+LOCKED = ("kata", "tests")  # dependency groups that this file pins all the way down; others are installed alone
+CPU_TORCH = "https://download.pytorch.org/whl/cpu"
+PATIENCE = 2  # seconds that index may take to answer
 
 nox.options.sessions = ["check"]
 logging.getLogger("nox").addFilter(lambda record: "uv binary" not in record.getMessage())  # not needed, so not missed
@@ -37,7 +46,7 @@ maintainers = command if whole else lambda session: session
 @command
 def check(session: nox.Session) -> None:
     """The board: what passes, and what to do next. `-- ex03`: one exercise. `-- --help`: all options."""
-    run("-m", "grader.check", *session.posargs)
+    run("-m", "grader.commands.check", *session.posargs)
 
 
 @command
@@ -50,25 +59,25 @@ def generate(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measurements that the README quotes: `-- claims`, the chapter's claims; `-- quality`, what every method costs."""
     others = ("tests",) if whole and "quality" in session.posargs else ()  # other people's grids, to compare with
-    run("-m", "grader.bench", *session.posargs, groups=("kata", "text", *others))
+    run("-m", "grader.commands.bench", *session.posargs, groups=("kata", "text", *others))
 
 
 @maintainers
 def grade(session: nox.Session) -> None:
     """Grades code that nobody vouches for, in a sandbox: `-- SUBMISSION --out DIR`."""
-    run("-m", "grader.grade", *session.posargs)
+    run("-m", "grader.commands.grade", *session.posargs)
 
 
 @maintainers
 def gradebook(session: nox.Session) -> None:
     """Grades a class, and goes on where it was stopped: `-- SUBMISSIONS --out DIR`."""
-    run("-m", "grader.gradebook", *session.posargs)
+    run("-m", "grader.commands.gradebook", *session.posargs)
 
 
 @maintainers
 def bundle(session: nox.Session) -> None:
     """What to hand out: `-- students OUT`, the folder a class works in, without solutions."""
-    run("-m", "grader.bundle", *session.posargs)
+    run("-m", "grader.commands.bundle", *session.posargs)
 
 
 @command
@@ -86,7 +95,7 @@ def mutate(session: nox.Session) -> None:
 @maintainers
 def doors(session: nox.Session) -> None:
     """All answers, right and wrong, with and without the sandbox: do both say the same? `-- ex03`: of one exercise."""
-    run("-m", "tests.project.test_doors", *session.posargs, groups=("kata", "text", "tests"))
+    run("-m", "tests.project.exercises.test_doors", *session.posargs, groups=("kata", "text", "tests"))
 
 
 @maintainers
@@ -101,12 +110,38 @@ def tests(session: nox.Session) -> None:
     run("-m", "pytest", *session.posargs, groups=("kata", "text", "tests"))
 
 
+@maintainers
+def new(session: nox.Session) -> None:
+    """A new exercise's skeletons, and what is still missing: `-- ex17_name`."""
+    run("-m", "grader.commands.new", *session.posargs, groups=("kata", "text", "tests"))
+
+
+@maintainers
+def lock(session: nox.Session) -> None:
+    """Writes constraints.txt, the versions of all that the pins bring in. `-- --upgrade`: their newest versions."""
+    parser = argparse.ArgumentParser(
+        prog="nox -s lock --",
+        allow_abbrev=False,
+        description="Writes constraints.txt: the versions of everything that the pins in pyproject.toml bring in.",
+    )
+    parser.add_argument("--upgrade", action="store_true", help="their newest versions, not those in the file now")
+    upgrade = ["--upgrade"] if parser.parse_args(session.posargs).upgrade else []
+    project = _project()
+    oldest = project["project"]["requires-python"].removeprefix(">=")
+    chosen = [f"--group={group}" for group in LOCKED]
+    # Universal: one file for every Python from the oldest on and for every system, with markers where versions differ.
+    options = ["--universal", "--python-version", oldest, "--no-header", "--annotation-style=line", "--quiet", *upgrade]
+    run("-m", "uv", "pip", "compile", *options, *chosen, "--output-file", str(CONSTRAINTS), groups=("lock",))
+    CONSTRAINTS.write_text(lock_header(project) + CONSTRAINTS.read_text())
+    print(f"{CONSTRAINTS.name} is current; the next command installs what changed.")
+
+
 def run(*arguments: str, groups: tuple[str, ...] = ("kata", "text")) -> None:
     """Runs .venv's Python, once these dependency groups are installed; a failure's exit code becomes nox's own."""
     prepare(groups)
     # Threads that wait for each other by spinning take ten times as long once another program wants a core; and one of
     # PyTorch's engines for quantized models warns of itself past Python, where nothing else could silence it.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", "TORCH_CPP_LOG_LEVEL": "ERROR"} | os.environ
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", "TORCH_CPP_LOG_LEVEL": "ERROR"} | _environment()
     process = subprocess.Popen([PYTHON, *arguments], cwd=ROOT, env=environment)
     while True:
         try:
@@ -118,9 +153,27 @@ def run(*arguments: str, groups: tuple[str, ...] = ("kata", "text")) -> None:
         sys.exit(code if code > 0 else 128 - code)
 
 
+def lock_header(project: dict) -> str:
+    """The first lines of constraints.txt, which name what the rest was made from.
+
+    project: the contents of pyproject.toml
+    """
+    sources = [project["project"]["requires-python"]]
+    sources += [pin for group in LOCKED for pin in project["dependency-groups"][group]]
+    return (
+        "# Versions of everything that the pins in pyproject.toml bring in, for every supported Python and system.\n"
+        f"# `nox -s lock` writes this file; the hash of those pins: {_hash(*sources)}\n"
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what changes how Python and pytest run: PYTHONSAFEPATH hides the project from itself, for one."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST_"))}
+
+
 def prepare(groups: tuple[str, ...]) -> None:
     """Makes .venv hold the pins of these groups; when it does already, this costs a look at a few small files."""
-    pins = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    pins = _project()["dependency-groups"]
     if not any(_is_stale(group, pins[group]) for group in groups):
         return
     with _one_at_a_time():
@@ -132,22 +185,57 @@ def prepare(groups: tuple[str, ...]) -> None:
             _call(sys.executable, "-m", "virtualenv", "--clear", "--no-periodic-update", str(VENV))
         for group in stale:
             _stamp(group).unlink(missing_ok=True)  # an installation that stops half-way leaves none
-            _install(pins[group], PIP_OPTIONS.get(group, []))
-            _stamp(group).write_text(_pinned(pins[group]))
+            _install(group, pins[group])
+            _stamp(group).write_text(_wanted(group, pins[group]))
         if stale:
             _say("")
 
 
-def _install(requirements: list[str], options: list[str]) -> None:
-    if index := os.environ.get("KATA_TORCH_INDEX"):
-        options = [*options, "--extra-index-url", index]
+def _install(group: str, requirements: list[str]) -> None:
+    options = ["--constraint", str(CONSTRAINTS)] if group in LOCKED else ["--no-deps"]
+    if any(requirement.startswith("torch==") for requirement in requirements) and (index := _torch_index()):
+        options += ["--extra-index-url", index]
     pip = ["-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar=off"]
     _call(str(PYTHON), *pip, *options, *requirements)
 
 
+def _torch_index() -> str:
+    """The index that torch may come from besides PyPI; empty if there is none."""
+    if (chosen := os.environ.get("KATA_TORCH_INDEX")) is not None:
+        return chosen
+    if sys.platform != "linux" or _has_nvidia_driver():
+        return ""
+    if _answers(f"{CPU_TORCH}/torch/"):
+        return CPU_TORCH
+    _say("")
+    print(f"{CPU_TORCH} does not answer, so PyTorch comes from PyPI: a download that may be gigabytes.", flush=True)
+    return ""
+
+
+def _has_nvidia_driver() -> bool:
+    # The driver's kernel module shows itself in /proc. WSL uses Windows's driver, and has only the driver's tool.
+    return Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
+
+
+def _answers(url: str) -> bool:
+    """Whether a server answers in time. It is asked in a thread, because looking up its name knows no timeout."""
+    answers = []
+
+    def ask() -> None:
+        request = urllib.request.Request(url, method="HEAD")
+        with contextlib.suppress(Exception), urllib.request.urlopen(request, timeout=PATIENCE):
+            answers.append(True)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return bool(answers)
+
+
 def _call(*command: str) -> None:
     """Runs a command with its latest line as the only sign of life; all that it said is shown if it fails."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=_environment(), **pipes) as process:
         said = []
         for line in process.stdout:
             said.append(line)
@@ -179,7 +267,7 @@ def _one_at_a_time() -> Iterator[None]:
 
 def _is_stale(group: str, requirements: list[str]) -> bool:
     stamp = _stamp(group)
-    return not (PYTHON.exists() and stamp.is_file() and stamp.read_text() == _pinned(requirements))
+    return not (PYTHON.exists() and stamp.is_file() and stamp.read_text() == _wanted(group, requirements))
 
 
 def _stamp(group: str) -> Path:
@@ -191,5 +279,13 @@ def _packages() -> Path:
     return VENV / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
 
 
-def _pinned(requirements: list[str]) -> str:
-    return hashlib.sha256("\n".join(requirements).encode()).hexdigest()
+def _wanted(group: str, requirements: list[str]) -> str:
+    return _hash(*requirements, *([CONSTRAINTS.read_text()] if group in LOCKED else []))
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())

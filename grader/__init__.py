@@ -1,1 +1,1 @@
-"""Everything around the graded suites: the pytest plugin, the boundary, the board, the result model."""
+"""Everything around the graded suites, one package for each process or purpose: see CONTRIBUTING.md for the map."""

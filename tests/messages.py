@@ -1,20 +1,36 @@
 """How a graded test says what went wrong: what was called, what came back, what was expected, what to think about."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+
+from grader.results.failure import Failure
+from grader.suite.verdict import WrongAnswer
 
 ALSO = 5  # further bad inputs that are listed by name
 NARROW = (torch.int8, torch.int16, torch.float16, torch.bfloat16)  # where values may have been lost
 DTYPE = "Which step decides the dtype? A cast at the end cannot bring back what was lost before it."
 
 
-def explain(called: str, got: Any, expected: Any, think: str = "") -> str:
-    """Four short lines; `think` asks a question and never gives the answer away."""
-    rows = [("called", called), ("got", got), ("expected", expected)] + ([("think", think)] if think else [])
-    return f"{called} is not right\n" + "\n".join(f"{label:<9} {_text(value)}" for label, value in rows)
+def fail(called: str, got: Any, expected: Any, think: str = "", also: Sequence[str] = ()) -> NoReturn:
+    """Ends the test: the one way in which a suite says that an answer is wrong.
+
+    called, got, expected: which call, what came back, what should have
+    think: a question that never gives the answer away; also: further inputs that fail in the same way
+    raises: WrongAnswer
+    """
+    __tracebackhide__ = True
+    raise WrongAnswer(
+        Failure(called=called, got=_text(got), expected=_text(expected), think=think, also=list(also))
+    ) from None
+
+
+def check_default(same: bool, called: str, default: str) -> None:
+    """A call that names no width (or other option) does what the contract's default says."""
+    if not same:
+        fail(called, "another result than with its default", f"the same as with {default}", "What is its default?")
 
 
 def describe(tensor: Tensor) -> str:
@@ -30,17 +46,21 @@ def check_tensor(value: Any, called: str, shape: tuple[int, ...], dtype: torch.d
     """value, once it is a tensor of this very shape and dtype."""
     name = str(dtype).removeprefix("torch.")
     expected = f"{'an' if name[0] == 'i' else 'a'} {name} tensor of shape {tuple(shape)}"
-    assert isinstance(value, Tensor), explain(called, f"a {kind_of(value)}", expected, think)
-    assert tuple(value.shape) == tuple(shape), explain(called, describe(value), expected, think)
+    if not isinstance(value, Tensor):
+        fail(called, f"a {kind_of(value)}", expected, think)
+    if tuple(value.shape) != tuple(shape):
+        fail(called, describe(value), expected, think)
     lost = value.dtype in NARROW and dtype != torch.int8
-    assert value.dtype == dtype, explain(called, describe(value), expected, DTYPE if lost else "")
+    if value.dtype != dtype:
+        fail(called, describe(value), expected, DTYPE if lost else "")
     return value
 
 
 def check_pair(value: Any, called: str, names: str) -> tuple[Any, Any]:
     """value, once it is two of something."""
     pair = isinstance(value, tuple | list) and len(value) == 2
-    assert pair, explain(called, f"a {kind_of(value)}", f"two tensors, {names}")
+    if not pair:
+        fail(called, f"a {kind_of(value)}", f"two tensors, {names}")
     return tuple(value)
 
 
@@ -49,9 +69,11 @@ def check_number(value: Any, called: str) -> float:
     expected = "a Python number, or a tensor of shape ()"
     if isinstance(value, Tensor):
         think = "Is there a dimension of size 1 too many?" if value.numel() == 1 else "Over what does it run: all of w?"
-        assert value.dim() == 0, explain(called, describe(value), expected, think)
+        if value.dim() != 0:
+            fail(called, describe(value), expected, think)
         return value.double().item()
-    assert isinstance(value, int | float) and not isinstance(value, bool), explain(called, kind_of(value), expected)
+    if not (isinstance(value, int | float) and not isinstance(value, bool)):
+        fail(called, kind_of(value), expected)
     return float(value)
 
 
@@ -74,15 +96,15 @@ def check_value_errors(calls: dict[str, Callable], good: dict[str, Callable]) ->
         (called, result), *others = accepted.items()
         calls[called]()  # once more, so that it is the last call, which a learner is sent to
         got = describe(result) if isinstance(result, Tensor) else kind_of(result)
-        also = "".join(f"\nalso      {other}" for other, _ in others[:ALSO])
-        more = f"\nalso      {len(others) - ALSO} more" if len(others) > ALSO else ""
-        raise AssertionError(explain(called, f"{got}, and no error", "a ValueError") + also + more)
+        also = [other for other, _ in others[:ALSO]]
+        also += [f"{len(others) - ALSO} more"] if len(others) > ALSO else []
+        fail(called, f"{got}, and no error", "a ValueError", also=also)
     for called, call in good.items():
         try:
             call()
         except ValueError:
             think = "Which inputs get as far as your `raise`, and what is wrong with this one?"
-            raise AssertionError(explain(called, "a ValueError", "a result: this is good input", think)) from None
+            fail(called, "a ValueError", "a result: this is good input", think)
 
 
 def check_unchanged(before: Tensor, after: Tensor, called: str) -> None:
@@ -91,12 +113,13 @@ def check_unchanged(before: Tensor, after: Tensor, called: str) -> None:
     if not same and before.shape == after.shape:
         first = (before != after).nonzero()[0]
         was, now = f"{before[tuple(first)].item():.6g} at {at(first)}", f"{after[tuple(first)].item():.6g}"
-    assert same, explain(
-        called,
-        f"the argument itself changed: it was {was}, now it is {now}",
-        "the argument as it was",
-        "Which of your operations work in place (a trailing underscore, `out=`, `+=`)?",
-    )
+    if not same:
+        fail(
+            called,
+            f"the argument itself changed: it was {was}, now it is {now}",
+            "the argument as it was",
+            "Which of your operations work in place (a trailing underscore, `out=`, `+=`)?",
+        )
 
 
 def values(tensor: Tensor) -> str:

@@ -1,5 +1,6 @@
 """What suites ask of a quantized model, wherever its codes are kept."""
 
+import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -8,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grader.boundary import quantized_engine
-from tests.messages import explain
+from grader.suite.student import quantized_engine
+from tests.messages import fail
 
 LEFT = "Who still holds it: your layer, or a place in the model that the walk missed, where a Linear hangs once more?"
 INT8 = (torch.int8, torch.uint8, torch.qint8, torch.quint8)
@@ -18,7 +19,8 @@ INT8 = (torch.int8, torch.uint8, torch.qint8, torch.quint8)
 def check_module(result: Any, called: str) -> Any:
     """result, once it is a handle on a module."""
     kind = getattr(result, "kind", type(result).__name__)
-    assert getattr(result, "is_module", False), explain(called, kind, "an nn.Module")
+    if not getattr(result, "is_module", False):
+        fail(called, kind, "an nn.Module")
     return result
 
 
@@ -43,12 +45,13 @@ def check_no_float_weight(layer: Any, model: nn.Module, called: str, anywhere: b
         (name, t.dtype, tuple(t.shape), t.numel()) for name, value in layer.state_dict().items() for t in tensors(value)
     ]
     past = [t.where for t in layer.held_tensors() if t.history] if anywhere else []
-    assert not past, explain(
-        called,
-        f"`{past and past[0]}` remembers how it was computed, for gradients, so that the float weight stays in memory",
-        "values without a past",
-        "Which operations record what they did, and who needs it here?",
-    )
+    if past:
+        fail(
+            called,
+            f"`{past and past[0]}` remembers how it was computed, for gradients, so that the float weight stays in memory",
+            "values without a past",
+            "Which operations record what they did, and who needs it here?",
+        )
     # a few rows of a float weight keep all of it in memory: what counts is the storage
     held = {t.storage: (t.where, t.dtype, t.shape, t.nbytes // t.dtype.itemsize) for t in layer.held_tensors()}
     for place, found in (("of the state dict ", registered), ("", held.values() if anywhere else [])):
@@ -62,9 +65,13 @@ def check_no_float_weight(layer: Any, model: nn.Module, called: str, anywhere: b
                 f"the same module as `{other.removesuffix('.weight')}`, " * bool(other)
                 + f"a {str(dtype).removeprefix('torch.')} tensor of shape {shape}"
             )
-            assert sizes[size] <= allowed[size] or name in others, explain(
-                called, f"`{name}` {place}is {kind}", "no float copy of a weight: codes are meant to replace it", LEFT
-            )
+            if not (sizes[size] <= allowed[size] or name in others):
+                fail(
+                    called,
+                    f"`{name}` {place}is {kind}",
+                    "no float copy of a weight: codes are meant to replace it",
+                    LEFT,
+                )
 
 
 def check_memory(layer: Any, model: nn.Module, called: str) -> None:
@@ -74,7 +81,8 @@ def check_memory(layer: Any, model: nn.Module, called: str) -> None:
     others = sum(t.nbytes for t in model.state_dict().values() if t.data_ptr() not in unique)
     held = sum({t.storage: t.nbytes for t in layer.held_tensors()}.values())
     got = f"{(held - others) / weights:.1f} bytes in memory for a weight"
-    assert held <= others + 2.75 * weights, explain(called, got, "one byte, two with a copy in another order")
+    if not held <= others + 2.75 * weights:
+        fail(called, got, "one byte, two with a copy in another order")
 
 
 def check_int8_weights(layer: Any, model: nn.Module, called: str) -> None:
@@ -84,7 +92,15 @@ def check_int8_weights(layer: Any, model: nn.Module, called: str) -> None:
     expected = sum(unique.values())
     want = f"{expected:,}, one for each number of a Linear's weight"
     think = "Is every Linear quantized, its codes kept as int8, and registered?"
-    assert held >= expected, explain(f"{called}.state_dict()", f"{held:,} int8 values", want, think)
+    if not held >= expected:
+        fail(f"{called}.state_dict()", f"{held:,} int8 values", want, think)
+
+
+def on_disk(state: Any) -> int:
+    """Bytes that torch.save writes for a state dict."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    return len(file.getvalue())
 
 
 def torch_dynamic(model: nn.Module, engine: str | None = None) -> nn.Module:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.messages import at, explain
+from tests.messages import at, fail
 
 ROUNDING = "Rounding to nearest, cutting the fraction off and rounding down agree only on whole numbers."
 ORDER = "More than a step off: what is done to a weight, and in which order, until it is a code?"
@@ -118,13 +118,11 @@ def check_scales(got: Tensor, want: Tensor, w: Tensor, called: str, think: str) 
             think = ABSOLUTE
         elif len(added) > 1 and w.dtype == torch.float32 and factor.max() < factor.min() * (1 + 1e-5):
             think = f"All are {factor.mean():.4g} times what they should be: by which number is the largest divided?"
-        raise AssertionError(
-            explain(
-                called,
-                f"scale {got[i]:.7g} at {at(first)} ({_share(wrong)} differ)",
-                f"scale {want[i]:.7g}",
-                what_of_scale(w, got[i].item(), want[i].item(), think),
-            )
+        fail(
+            called,
+            f"scale {got[i]:.7g} at {at(first)} ({_share(wrong)} differ)",
+            f"scale {want[i]:.7g}",
+            what_of_scale(w, got[i].item(), want[i].item(), think),
         )
 
 
@@ -142,13 +140,11 @@ def check_codes(
         i = tuple(first)
         if think == ROUNDING and distance[i] > 1:
             think = ORDER
-        raise AssertionError(
-            explain(
-                called,
-                f"code {int(got[i])} at {at(first)}, where {name} / scale = {ratio[i]:.4f} ({_share(~right)} differ)",
-                f"code {int(nearest[i])}, the nearest in [{-qmax(bits)}, {qmax(bits)}]",
-                think,
-            )
+        fail(
+            called,
+            f"code {int(got[i])} at {at(first)}, where {name} / scale = {ratio[i]:.4f} ({_share(~right)} differ)",
+            f"code {int(nearest[i])}, the nearest in [{-qmax(bits)}, {qmax(bits)}]",
+            think,
         )
 
 
@@ -160,14 +156,12 @@ def check_bound(got: Tensor, w: Tensor, step: Tensor | float, called: str, think
     if wrong.any():
         first = wrong.nonzero()[0]
         i = tuple(first)
-        raise AssertionError(
-            explain(
-                called,
-                f"{exact(w)[i]:.6g} at {at(first)} came back as {got.double()[i]:.6g}: an error of {error[i]:.4g} "
-                f"({_share(wrong)} too far off)",
-                f"at most {allowed[i]:.4g}, which is half a step, s / 2",
-                think,
-            )
+        fail(
+            called,
+            f"{exact(w)[i]:.6g} at {at(first)} came back as {got.double()[i]:.6g}: an error of {error[i]:.4g} "
+            f"({_share(wrong)} too far off)",
+            f"at most {allowed[i]:.4g}, which is half a step, s / 2",
+            think,
         )
 
 
@@ -178,14 +172,24 @@ def check_on_grid(got: Tensor, step: float, bits: int, called: str) -> None:
     if wrong.any():
         first = wrong.nonzero()[0]
         i = tuple(first)
-        raise AssertionError(
-            explain(
-                called,
-                f"{got.double()[i]:.6g} at {at(first)}, which is {ratio[i]:.4f} steps of s ({_share(wrong)} so)",
-                f"a whole number of steps, at most {qmax(bits)}: all that a code of {bits} bits can stand for",
-                "Is there a quantize in it, and do the bits arrive there?",
-            )
+        fail(
+            called,
+            f"{got.double()[i]:.6g} at {at(first)}, which is {ratio[i]:.4f} steps of s ({_share(wrong)} so)",
+            f"a whole number of steps, at most {qmax(bits)}: all that a code of {bits} bits can stand for",
+            "Is there a quantize in it, and do the bits arrive there?",
         )
+
+
+def int8_linear(x: Tensor, wq: Tensor, w_scales: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """x quantized per token times wq in float64, and what float32 may be off by."""
+    scales = exact(x).abs().amax(-1, keepdim=True) / 127
+    scales = torch.where(scales > 0, scales, 1.0)
+    xq = codes(x, scales).double()
+    outer = scales * w_scales.double().flatten()
+    want, size = xq @ wq.double().t() * outer, xq.abs() @ wq.double().abs().t() * outer
+    if bias is not None:
+        want, size = want + bias.double(), size + bias.double().abs()
+    return want, size * PRODUCT + 1e-37
 
 
 def check_close(got: Tensor, want: Tensor, allowed: Tensor, called: str, what: str, think: str = "") -> None:
@@ -196,13 +200,11 @@ def check_close(got: Tensor, want: Tensor, allowed: Tensor, called: str, what: s
         first = wrong.nonzero()[0] if got.dim() else torch.zeros(0)
         i = tuple(first.long())
         where = f" at {at(first)}" if got.dim() else ""
-        raise AssertionError(
-            explain(
-                called,
-                f"{got.double()[i]:.8g}{where} ({_share(wrong)} differ)",
-                f"{want[i]:.8g} within {torch.as_tensor(allowed).expand_as(want)[i]:.2g}, {what}",
-                think,
-            )
+        fail(
+            called,
+            f"{got.double()[i]:.8g}{where} ({_share(wrong)} differ)",
+            f"{want[i]:.8g} within {torch.as_tensor(allowed).expand_as(want)[i]:.2g}, {what}",
+            think,
         )
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from grader.boundary import origin
+from grader.suite.student import origin
 from llm.checkpoint import load_gpt
 from llm.corpus import held_out_tokens
 from llm.model import GPTConfig
-from tests.messages import check_number, check_tensor, check_unchanged, check_value_errors, explain
+from tests.messages import check_number, check_tensor, check_unchanged, check_value_errors, fail
 from tests.models import check_module
 from tests.specimens import Spy
 
@@ -55,12 +55,13 @@ def check_order(results, called):
     """(got, want) of each model: the worse one has the larger perplexity; by how much is asked elsewhere."""
     got = [g for g, _ in sorted(results, key=lambda both: both[1])]
     rises = all(a < b for a, b in zip(got, got[1:], strict=False))
-    assert rises, explain(
-        f"{called}, for {len(got)} models, each worse than the one before",
-        ", ".join(f"{g:.6g}" for g in got),
-        "the worse the model, the larger its perplexity",
-        DEFINITION,
-    )
+    if not rises:
+        fail(
+            f"{called}, for {len(got)} models, each worse than the one before",
+            ", ".join(f"{g:.6g}" for g in got),
+            "the worse the model, the larger its perplexity",
+            DEFINITION,
+        )
 
 
 def random_text(n, rng):
@@ -76,12 +77,13 @@ def test_every_target_counts_once(student, spy, rng, n):
     got = check_number(student.perplexity(spy, tokens, CONTEXT), called)
     check_unchanged(tokens, student.view(tokens), called)
     want = perplexity_oracle(spy, tokens, CONTEXT)
-    assert math.isclose(got, want, rel_tol=1e-4), explain(
-        called,
-        got,
-        f"{want:.6g}: exp of the mean over {n - 1} target{'s' * (n > 2)}",
-        DEFINITION,
-    )
+    if not math.isclose(got, want, rel_tol=1e-4):
+        fail(
+            called,
+            got,
+            f"{want:.6g}: exp of the mean over {n - 1} target{'s' * (n > 2)}",
+            DEFINITION,
+        )
 
 
 @pytest.mark.points(1)
@@ -91,10 +93,12 @@ def test_windows_are_as_long_as_the_context_and_no_longer(student, spy, rng):
         called = f"perplexity(model, tokens, {context}), 100 tokens"
         got = check_number(student.perplexity(spy, tokens, context), called)
         longest = int(student.view(spy).longest)
-        assert longest <= context, explain(called, f"a window of {longest} tokens", f"at most {context}")
+        if not longest <= context:
+            fail(called, f"a window of {longest} tokens", f"at most {context}")
         want = perplexity_oracle(spy, tokens, context)
         think = f"{DEFINITION} Do windows overlap?"
-        assert math.isclose(got, want, rel_tol=1e-4), explain(called, got, want, think)
+        if not math.isclose(got, want, rel_tol=1e-4):
+            fail(called, got, want, think)
         student.forget_copies()
 
 
@@ -106,13 +110,14 @@ def test_it_is_evaluated_in_eval_mode_without_gradients(student, rng):
     for spy in spies(rng):
         got = student.perplexity(spy.train(), tokens, CONTEXT)
         seen = _called(student, spy, called)
-        assert not seen.in_train_mode, explain(
-            called, "calls in train mode", "eval mode", "What does dropout do meanwhile?"
-        )
+        if seen.in_train_mode:
+            fail(called, "calls in train mode", "eval mode", "What does dropout do meanwhile?")
         kept = seen.with_gradients or any(p.grad is not None for p in seen.parameters())
-        assert not kept, explain(called, "calls that record gradients", "none recorded", "Who needs gradients here?")
+        if kept:
+            fail(called, "calls that record gradients", "none recorded", "Who needs gradients here?")
         trainable = all(p.requires_grad for p in seen.parameters())
-        assert trainable, explain(called, "parameters that can no longer be trained", "the model as it was")
+        if not trainable:
+            fail(called, "parameters that can no longer be trained", "the model as it was")
         results.append((check_number(got, called), perplexity_oracle(spy, tokens, CONTEXT)))
     check_order(results, called)
 
@@ -135,7 +140,8 @@ def test_every_part_gets_its_mode_back(student, rng, raise_at):
         else:
             # batched windows may need fewer calls than this spy waits for; they have nothing to restore late
             raised = _called(student, spy, called).raised
-            assert not raised, explain(called, "no error", "the model's own error to come through")
+            if raised:
+                fail(called, "no error", "the model's own error to come through")
             results.append((check_number(got, called), perplexity_oracle(spy, tokens, CONTEXT)))
         after = {name: module.training for name, module in _called(student, spy, called).named_modules()}
         changed = [name for name in before if before[name] != after[name]]
@@ -145,16 +151,19 @@ def test_every_part_gets_its_mode_back(student, rng, raise_at):
             said = f"{parts} {what}, left in {mode[after[changed[-1]]]} mode"
             left += [said] * (said not in left)
     think = "What runs even after an error, and is one flag enough for all parts?"
-    assert not left, explain(called, "; ".join(left), "every part in the mode it was in", think)
+    if left:
+        fail(called, "; ".join(left), "every part in the mode it was in", think)
     settings = student.settings()
-    assert settings["torch.is_grad_enabled()"], explain(called, "gradients switched off for good", "as before")
+    if not settings["torch.is_grad_enabled()"]:
+        fail(called, "gradients switched off for good", "as before")
     check_order(results, called)
 
 
 def _called(student, spy, called):
     """The student's copy of the spy, once it was called at all."""
     mine = student.view(spy)
-    assert mine.calls, explain(called, "no call of the model", "the model to be asked for logits")
+    if not mine.calls:
+        fail(called, "no call of the model", "the model to be asked for logits")
     return mine
 
 
@@ -176,11 +185,12 @@ def test_one_token_predicts_nothing(student, spy, rng):
         },
     )
     left = [name or "the model itself" for name, module in student.view(spy).named_modules() if not module.training]
-    assert not left, explain(
-        f"perplexity(model, tokens, {CONTEXT}), too few tokens",
-        f"`{left and left[0]}` left in eval mode",
-        "train mode, as before",
-    )
+    if left:
+        fail(
+            f"perplexity(model, tokens, {CONTEXT}), too few tokens",
+            f"`{left and left[0]}` left in eval mode",
+            "train mode, as before",
+        )
 
 
 @pytest.mark.points(1)
@@ -191,7 +201,8 @@ def test_drift_is_a_fraction_of_before(student, rng):
         called = f"drift(before={float(before)}, after={float(after)})"
         got, want = check_number(student.drift(before, after), called), float(after) / float(before) - 1
         think = "1 percent is 0.01. Which of the two is the reference?"
-        assert math.isclose(got, want, rel_tol=1e-5, abs_tol=1e-7), explain(called, got, want, think)
+        if not math.isclose(got, want, rel_tol=1e-5, abs_tol=1e-7):
+            fail(called, got, want, think)
 
 
 @pytest.mark.points(1)
@@ -211,7 +222,8 @@ def test_int8_costs_the_gpt_less_than_a_percent(student, rng, measured):
     change = after / before - 1
     measured |= {"perplexity fp32": before, "perplexity int8": after, "drift": change}
     called = f"swap_linears(gpt), on {WINDOWS} windows of held-out text"
-    assert abs(change) < 0.01, explain(called, f"a drift of {change:+.2%}", "less than 1 % either way")
+    if not abs(change) < 0.01:
+        fail(called, f"a drift of {change:+.2%}", "less than 1 % either way")
 
 
 def _nats(model, tokens, what):
@@ -231,5 +243,6 @@ def _check_perplexity(student, model, tokens, nats, what):
     called = f"perplexity({what}, {len(tokens):,} tokens of held-out text, {GPT_CONTEXT})"
     got, want = check_number(student.perplexity(model, tokens, GPT_CONTEXT), called), math.exp(nats.mean())
     think = "Does the same function pass the tests above?"
-    assert math.isclose(got, want, rel_tol=1e-3), explain(called, got, want, think)
+    if not math.isclose(got, want, rel_tol=1e-3):
+        fail(called, got, want, think)
     return want

@@ -1,6 +1,5 @@
 """ex07: bytes as they are saved, ratios measured and predicted, and the price of a KV cache."""
 
-import io
 import math
 from dataclasses import replace
 
@@ -10,8 +9,8 @@ from torch import nn
 
 from llm.checkpoint import load_gpt
 from llm.model import GPT, GPTConfig
-from tests.messages import check_number, explain
-from tests.models import check_module, torch_dynamic
+from tests.messages import check_number, fail
+from tests.models import check_module, on_disk, torch_dynamic
 from tests.specimens import Nested, Storage, with_codes
 
 HEADER = 325  # bytes that torch.save spends on each tensor, its name and its place in the file
@@ -25,13 +24,6 @@ SHAPES = {
     "long-context": GPTConfig(vocab_size=256, block_size=9216, n_layer=24, n_head=4, n_embd=128, ffn_mult=1),
     "small-ffn": GPTConfig(vocab_size=8000, block_size=128, n_layer=2, n_head=4, n_embd=256, ffn_mult=2),
 }
-
-
-def on_disk(state) -> int:
-    """What torch.save writes, the measure of all things here."""
-    file = io.BytesIO()
-    torch.save(state, file)
-    return len(file.getvalue())
 
 
 def models(rng):
@@ -58,13 +50,15 @@ def test_saved_bytes_are_those_of_the_file(student, rng):
         got, want = check_number(student.saved_bytes(model), called), on_disk(model.state_dict())
         mine = student.view(model)
         same = mine.training == model.training and all(p.requires_grad for p in mine.parameters())
-        assert same, explain(called, "a model in another mode, or frozen", "the model as it was")
+        if not same:
+            fail(called, "a model in another mode, or frozen", "the model as it was")
         think = (
             "What is written besides parameters: buffers, whole storages, PyTorch's packed weights, a little overhead?"
         )
         if any(abs(got * unit / want - 1) < 0.02 for unit in (1000, 1024, 1e6, 2**20)):
             think = "In which unit?"
-        assert abs(got - want) <= 0.01 * want + 4096, explain(called, f"{got:,.0f} bytes", f"{want:,} bytes", think)
+        if not abs(got - want) <= 0.01 * want + 4096:
+            fail(called, f"{got:,.0f} bytes", f"{want:,} bytes", think)
 
 
 @pytest.mark.points(1)
@@ -80,7 +74,8 @@ def test_the_ratio_is_large_over_small(student, rng):
         got = check_number(student.compression_ratio(linear, small), called)
         want = on_disk(linear.state_dict()) / on_disk(small.state_dict())
         think = "Which of the two is divided by which, as a plain ratio, and is saved_bytes right?"
-        assert math.isclose(got, want, rel_tol=0.02), explain(called, got, want, think)
+        if not math.isclose(got, want, rel_tol=0.02):
+            fail(called, got, want, think)
 
 
 @pytest.mark.points(2)
@@ -97,15 +92,16 @@ def test_the_gpt_is_about_three_times_smaller(student, measured):
         called = f"compression_ratio(gpt, {what})"
         got = check_number(student.compression_ratio(gpt, int8), called)
         want = on_disk(gpt.state_dict()) / on_disk(state)
-        assert math.isclose(got, want, rel_tol=0.01), explain(called, got, f"{want:.4f}, by the files' sizes")
-        assert 2.8 <= got <= 3.6, explain(
-            called, got, "2.8 to 3.6", "Is every Linear swapped, and no float copy saved?"
-        )
+        if not math.isclose(got, want, rel_tol=0.01):
+            fail(called, got, f"{want:.4f}, by the files' sizes")
+        if not (2.8 <= got <= 3.6):
+            fail(called, got, "2.8 to 3.6", "Is every Linear swapped, and no float copy saved?")
         measured["size ratio" if int8 is ours else "size ratio of quantize_dynamic"] = got
     called = "compression_ratio(gpt in float16, swap_linears(gpt))"
     want = on_disk(half.state_dict()) / on_disk(ours.state_dict())
     got = check_number(student.compression_ratio(half, ours), called)
-    assert math.isclose(got, want, rel_tol=0.01), explain(called, got, f"{want:.4f}, by the files' sizes")
+    if not math.isclose(got, want, rel_tol=0.01):
+        fail(called, got, f"{want:.4f}, by the files' sizes")
     measured["size ratio against float16"] = got
 
 
@@ -134,12 +130,13 @@ def _check_prediction(student, config):
     headed = (4 * everything + HEADER * tensors) / (
         weights + 4 * rows + 4 * (everything - weights) + HEADER * (tensors + len(linears))
     )
-    assert math.isclose(got, headed, rel_tol=0.03), explain(
-        called,
-        f"{got:.3f}",
-        f"{want:.3f}: {weights / everything:.0%} of {everything:,} parameters are Linear weights",
-        "Which tensors become one byte a number, and which stay at four: embeddings, biases, a scale for every row?",
-    )
+    if not math.isclose(got, headed, rel_tol=0.03):
+        fail(
+            called,
+            f"{got:.3f}",
+            f"{want:.3f}: {weights / everything:.0%} of {everything:,} parameters are Linear weights",
+            "Which tensors become one byte a number, and which stay at four: embeddings, biases, a scale for every row?",
+        )
     return got
 
 
@@ -157,12 +154,15 @@ def test_a_kv_cache_holds_keys_and_values_of_every_layer(student, rng):
         called = f"kv_cache_bytes({layers} layers of width {width}, tokens={tokens}, batch={batch})"
         got = check_number(student.kv_cache_bytes(config, tokens, batch), called)
         think = "What does one token leave behind in one layer, and how many layers, tokens and sequences are there?"
-        assert got == want, explain(called, f"{got:,.0f}", f"{want:,}: what llm.model.KVCache allocates", think)
+        if got != want:
+            fail(called, f"{got:,.0f}", f"{want:,}: what llm.model.KVCache allocates", think)
         for size in (1, 2, 0.5):
             called = f"kv_cache_bytes(..., bytes_per_value={size})"
             got = check_number(student.kv_cache_bytes(config, tokens, batch, size), called)
-            assert got == want / 4 * size, explain(called, f"{got:,.1f}", f"{want / 4 * size:,.1f}")
+            if got != want / 4 * size:
+                fail(called, f"{got:,.1f}", f"{want / 4 * size:,.1f}")
     for tokens in (256, 1000):  # what a cache costs has nothing to do with block_size
         called, want = f"kv_cache_bytes(GPTConfig(), {tokens})", 2 * 4 * tokens * 512 * 4
         got = check_number(student.kv_cache_bytes(GPTConfig(), tokens), called)
-        assert got == want, explain(called, f"{got:,.0f}", f"{want:,}, batch 1 and float32 by default")
+        if got != want:
+            fail(called, f"{got:,.0f}", f"{want:,}, batch 1 and float32 by default")

@@ -8,13 +8,12 @@ import statistics
 import pytest
 import torch
 
-from grader.boundary import Undecided
+from grader.suite.verdict import Undecided
 from llm.checkpoint import load_gpt
 from llm.corpus import held_out_tokens
-from tests.messages import check_number, check_tensor, explain
-from tests.models import check_int8_weights, check_memory, check_module, check_no_float_weight, torch_dynamic
+from tests.messages import check_number, check_tensor, fail
+from tests.models import check_int8_weights, check_memory, check_module, check_no_float_weight, on_disk, torch_dynamic
 from tests.specimens import Nested
-from tests.test_ex07_model_size import on_disk
 
 ROUNDS = 21  # pairs: enough for a sign test
 TOKENS = 128  # of a call
@@ -69,8 +68,10 @@ def test_latency_is_the_median_after_warming_up(student, rng, warmup, repeats):
     got = check_number(student.median_latency(watch.job(script.__getitem__), warmup, repeats, watch.clock), called)
     want = statistics.median(times)
     think = "Do warm-up calls count, is it the middle one and not the mean, by the clock that was given?"
-    assert math.isclose(got, want, rel_tol=1e-6), explain(called, got, f"{want:.7g}, from {sorted(times)}", think)
-    assert watch.calls == warmup + repeats, explain(called, f"{watch.calls} calls of fn", f"{warmup + repeats}")
+    if not math.isclose(got, want, rel_tol=1e-6):
+        fail(called, got, f"{want:.7g}, from {sorted(times)}", think)
+    if watch.calls != warmup + repeats:
+        fail(called, f"{watch.calls} calls of fn", f"{warmup + repeats}")
 
 
 @pytest.mark.points(2)
@@ -96,9 +97,11 @@ def test_speedup_is_the_median_of_paired_ratios(student, rng, rounds):
     got = check_number(student.paired_speedup(baseline, candidate, rounds, watch.clock), called)
     want = statistics.median(ratios)
     think = "Are both timed in turn by the given clock, is there a ratio for every pair, and is the baseline on top?"
-    assert math.isclose(got, want, rel_tol=1e-6), explain(called, got, f"{want:.7g}, from {sorted(ratios)}", think)
+    if not math.isclose(got, want, rel_tol=1e-6):
+        fail(called, got, f"{want:.7g}, from {sorted(ratios)}", think)
     few = min(calls, key=calls.get)  # to warm up with more of them is up to the student
-    assert calls[few] >= rounds, explain(called, f"{calls[few]} calls of {few}", f"a call in each of {rounds} rounds")
+    if not calls[few] >= rounds:
+        fail(called, f"{calls[few]} calls of {few}", f"a call in each of {rounds} rounds")
 
 
 @pytest.mark.points(2)
@@ -110,13 +113,13 @@ def test_dynamic_int8_is_pytorchs_own(student, rng):
     check_int8_weights(int8, net, called)
     check_no_float_weight(int8, net, called, anywhere=False)  # PyTorch's graph mode keeps the original in its notes
     kinds = {type(t) for t in int8.state_dict().values()}
-    assert tuple in kinds, explain(
-        f"{called}.state_dict()", "no packed weights", "those of torch.ao's quantize_dynamic"
-    )
+    if tuple not in kinds:
+        fail(f"{called}.state_dict()", "no packed weights", "those of torch.ao's quantize_dynamic")
     with torch.no_grad():
         want = net(ids)
     error = ((int8(ids) - want).norm() / want.norm()).item()
-    assert error < 0.1, explain(f"{called}(ids)", f"outputs off by {error:.1%}", "at most 10 %")
+    if not error < 0.1:
+        fail(f"{called}(ids)", f"outputs off by {error:.1%}", "at most 10 %")
     _check_untouched(student, net, before, settings, called)
 
 
@@ -135,10 +138,12 @@ def test_fast_int8_really_is_int8(student, gpt, measured):
     check_no_float_weight(int8, gpt, called)
     check_memory(int8, gpt, called)
     ratio = on_disk(gpt.state_dict()) / on_disk(int8.state_dict())
-    assert ratio >= 2.8, explain(f"{called}.state_dict()", f"{ratio:.2f} times smaller", "at least 2.8 times")
+    if not ratio >= 2.8:
+        fail(f"{called}.state_dict()", f"{ratio:.2f} times smaller", "at least 2.8 times")
     error = _logit_error(gpt, int8, ids)
     measured["logit error of fast_int8"] = error
-    assert error < CLOSE, explain(f"{called}(ids)", f"logits off by {error:.1%}", f"at most {CLOSE:.0%}")
+    if not error < CLOSE:
+        fail(f"{called}(ids)", f"logits off by {error:.1%}", f"at most {CLOSE:.0%}")
     _check_untouched(student, gpt, before, settings, called)
 
 
@@ -163,7 +168,8 @@ def test_the_gpt_is_twice_as_fast(student, gpt, fast, measured):
                 if round_:  # the first is a warm-up
                     ratios[name].append(base / seconds)
                 error = ((logits - want).norm() / want.norm()).item()
-                assert error < CLOSE, explain(f"{name}(ids)", f"logits off by {error:.1%}", f"at most {CLOSE:.0%}")
+                if not error < CLOSE:
+                    fail(f"{name}(ids)", f"logits off by {error:.1%}", f"at most {CLOSE:.0%}")
     speedup = {name: statistics.median(values) for name, values in ratios.items()}
     measured |= {
         "speedup": speedup["student"],
@@ -177,7 +183,7 @@ def judge(speedup: dict[str, float], wins: int) -> None:
     """The verdict on the median speedups over float32 of the student, the yardstick and the control.
 
     wins:   in how many of ROUNDS rounds the student was faster than float32
-    raises: AssertionError for a student who is too slow; Undecided where that may be the machine's doing, because the
+    raises: WrongAnswer for a student who is too slow; Undecided where that may be the machine's doing, because the
             yardstick is slow as well
     """
     luck = sum(math.comb(ROUNDS, k) for k in range(wins, ROUNDS + 1)) / 2**ROUNDS  # sign test: chance between equals
@@ -190,14 +196,12 @@ def judge(speedup: dict[str, float], wins: int) -> None:
             f"fast_int8(gpt) is {got}; this machine cannot judge that, since PyTorch's own int8 reaches only "
             f"{speedup['yardstick']:.2f} times here ({YARDSTICK} needed){better}"
         )
-    raise AssertionError(
-        explain(
-            f"fast_int8(gpt) on {TOKENS} tokens",
-            got,
-            f"at least 2.00; quantize_dynamic's best engine reaches {speedup['yardstick']:.2f} here, "
-            f"float32 against itself {speedup['control']:.2f}",
-            "Which engines does this machine have, and which kernels does each bring?",
-        )
+    fail(
+        f"fast_int8(gpt) on {TOKENS} tokens",
+        got,
+        f"at least 2.00; quantize_dynamic's best engine reaches {speedup['yardstick']:.2f} here, "
+        f"float32 against itself {speedup['control']:.2f}",
+        "Which engines does this machine have, and which kernels does each bring?",
     )
 
 
@@ -234,11 +238,13 @@ def _other_engine():
 def _check_untouched(student, model, before, settings, called):
     now = student.view(model).state_dict()
     same = now.keys() == before.keys() and all(torch.equal(t, before[name]) for name, t in now.items())
-    assert same, explain(called, "changes in the original model", "the original untouched", "Copy first?")
+    if not same:
+        fail(called, "changes in the original model", "the original untouched", "Copy first?")
     check_settings(student, settings, called)
 
 
 def check_settings(student, before, called):
     for name, value in student.settings().items():
         think = "Whatever you switch for a moment: what was it before, and what if something fails in between?"
-        assert value == before[name], explain(called, f"{name} is now {value}", f"{before[name]}, as before", think)
+        if value != before[name]:
+            fail(called, f"{name} is now {value}", f"{before[name]}, as before", think)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from grader.boundary import Undecided
+from grader.suite.verdict import Undecided
 from llm.checkpoint import PATH, load_card, load_gpt, save_gpt
 from llm.corpus import held_out_tokens
 from llm.model import GPT, GPTConfig
-from tests.messages import check_tensor, describe, explain
+from tests.messages import check_tensor, describe, fail
 from tests.models import check_module
 
 COMMAND = "python -m exercises.ex09_quantize_script"
@@ -97,8 +97,8 @@ def figures(ran):
 
 @pytest.mark.points(1)
 def test_it_succeeds_and_prints_six_figures(ran, figures):
-    assert ran.code == 0, explain(f"{COMMAND} --out DIR", _ended(ran), "0")
-    assert len(figures) == 6
+    if ran.code != 0:
+        fail(f"{COMMAND} --out DIR", _ended(ran), "0")
 
 
 @pytest.mark.points(1)
@@ -108,33 +108,36 @@ def test_it_writes_two_files_of_the_printed_size(student, figures):
         _check_there(student, f"{OUT}/model_{name}.pt", called)
         size = student.files.size(f"{OUT}/model_{name}.pt") / 1024
         # whole KB will do, and what torch.save would write; another unit will not
-        assert abs(figures[name] / size - 1) < 0.0005, explain(
-            called, f"{name}: {figures[name]} KB", f"{size:.1f} KB, the size of the file in KB of 1024 bytes"
-        )
+        if not abs(figures[name] / size - 1) < 0.0005:
+            fail(called, f"{name}: {figures[name]} KB", f"{size:.1f} KB, the size of the file in KB of 1024 bytes")
     ratio = figures["fp32"] / figures["int8"]
     think = "Which of the two is divided by which?"
-    assert abs(figures["ratio"] / ratio - 1) < 0.01, explain(called, figures["ratio"], ratio, think)
+    if not abs(figures["ratio"] / ratio - 1) < 0.01:
+        fail(called, figures["ratio"], ratio, think)
     some = load_gpt().head.weight[0].detach().numpy().tobytes()
     there = some in student.files.read(f"{OUT}/model_fp32.pt", 1 << 28)
-    assert there, explain(called, "a model_fp32.pt without the weights of the checkpoint", "the GPT as it was loaded")
+    if not there:
+        fail(called, "a model_fp32.pt without the weights of the checkpoint", "the GPT as it was loaded")
 
 
 @pytest.mark.points(2)
 def test_the_figures_are_those_of_the_gpt(ran, figures, unknown, ran_unknown, measured):
     called = f"{COMMAND} --out DIR"
-    assert 2.8 <= figures["ratio"] <= 3.6, explain(called, f"ratio: {figures['ratio']}x", "2.8 to 3.6")
+    if not (2.8 <= figures["ratio"] <= 3.6):
+        fail(called, f"ratio: {figures['ratio']}x", "2.8 to 3.6")
     card = load_card()["perplexity"]["fp32"]
     before, after = figures["perplexity fp32"], figures["perplexity int8"]
     # any 20,000 tokens of held-out text will do, and they differ in difficulty
-    assert 0.7 < before / card < 1.4, explain(
-        called, f"perplexity fp32: {before}", f"about {card:.1f} on held-out text"
-    )
+    if not (0.7 < before / card < 1.4):
+        fail(called, f"perplexity fp32: {before}", f"about {card:.1f} on held-out text")
     drift = after / before - 1
     measured["drift in ex09"] = drift
-    assert abs(drift) < 0.01, explain(called, f"a drift of {drift:+.2%}", "less than 1 % either way")
+    if not abs(drift) < 0.01:
+        fail(called, f"a drift of {drift:+.2%}", "less than 1 % either way")
     exact = all(re.search(rf"^perplexity {name}:.*\.\d{{4}}", ran.stdout, re.MULTILINE) for name in ("fp32", "int8"))
     # with two decimals an honest drift may round to none
-    assert drift or not exact, explain(called, f"perplexity {before} of both models", "that of two different models")
+    if not (drift or not exact):
+        fail(called, f"perplexity {before} of both models", "that of two different models")
     of_unknown = f"{COMMAND} --checkpoint P --out DIR, a P that was never there before"
     printed = _figures(ran_unknown, of_unknown)
     want = _perplexity(unknown)
@@ -143,15 +146,17 @@ def test_the_figures_are_those_of_the_gpt(ran, figures, unknown, ran_unknown, me
     # who computes where nobody sees it, in another process for instance, is believed for figures that show how much
     # text was read; whoever was seen is not
     enough = ran.tokens >= TARGETS or (ran.seen < TARGETS and right)
-    assert enough, explain(
-        called,
-        f"{ran.tokens:,} tokens that both models read",
-        f"at least {TARGETS:,}, all but the last of 20,000",
-        "How much text does a verdict of 1 % need?",
-    )
+    if not enough:
+        fail(
+            called,
+            f"{ran.tokens:,} tokens that both models read",
+            f"at least {TARGETS:,}, all but the last of 20,000",
+            "How much text does a verdict of 1 % need?",
+        )
     got = ", ".join(f"perplexity {name}: {printed[f'perplexity {name}']}" for name in shares)
     think = "Of which model are the figures, and when were they computed?"
-    assert right, explain(of_unknown, got, f"about {want:.0f} on held-out text, of both", think)
+    if not right:
+        fail(of_unknown, got, f"about {want:.0f} on held-out text, of both", think)
 
 
 @pytest.mark.points(1)
@@ -177,7 +182,8 @@ def test_the_speedup_is_the_one_we_measure(student, figures, measured):
         raise Undecided(
             f"the machine is too busy: one float model takes {low:.2f} to {high:.2f} times as long as itself"
         )
-    assert close, explain(called, f"speedup: {figures['speedup']}x", f"about {ours:.2f}x, as measured here", think)
+    if not close:
+        fail(called, f"speedup: {figures['speedup']}x", f"about {ours:.2f}x, as measured here", think)
 
 
 @pytest.mark.points(2)
@@ -188,9 +194,8 @@ def test_a_new_process_loads_the_same_model(student, ran, unknown, ran_unknown):
     here = check_module(student.load_int8(student.files.path(f"{OUT}/model_int8.pt")), called)
     trains = [name or "the model itself" for name, training in here.modes().items() if training]
     think = "In which mode is a module that was just built?"
-    assert not trains, explain(
-        f"{called}(ids)", f"`{trains and trains[0]}` in train mode", "eval mode: it is ready to run", think
-    )
+    if trains:
+        fail(f"{called}(ids)", f"`{trains and trains[0]}` in train mode", "eval mode: it is ready to run", think)
     _check_logits(here(ids), load_gpt(), ids, f"{called}(ids)")
     # the new process has this one file and nothing else; what it holds is in no other file of the project
     file, called = f"{UNKNOWN_OUT}/model_int8.pt", f"{called}(ids), of a checkpoint P"
@@ -201,7 +206,8 @@ def test_a_new_process_loads_the_same_model(student, ran, unknown, ran_unknown):
     )
     same = torch.allclose(fresh, got, rtol=1e-4, atol=1e-4)
     think = "Does the file hold all that is needed, or does something only live in the process that wrote it?"
-    assert same, explain(f"{called}, in a new process", describe(fresh), f"{describe(got)}, the same logits", think)
+    if not same:
+        fail(f"{called}, in a new process", describe(fresh), f"{describe(got)}, the same logits", think)
 
 
 @pytest.mark.points(1)
@@ -209,9 +215,11 @@ def test_a_checkpoint_of_another_shape_will_do(student, small, ran_small):
     gpt = small[0]
     called = f"{COMMAND} --checkpoint P --out DIR"
     called += f", {gpt.config.n_layer} layers of width {gpt.config.n_embd}, a DIR that is there"
-    assert ran_small.code == 0, explain(called, _ended(ran_small), "0")
+    if ran_small.code != 0:
+        fail(called, _ended(ran_small), "0")
     kept = BYSTANDER in student.files.names(SMALL_OUT)
-    assert kept, explain(called, f"deleted: {BYSTANDER} in DIR", "what was there stays")
+    if not kept:
+        fail(called, f"deleted: {BYSTANDER} in DIR", "what was there stays")
     ids = held_out_tokens()[None, 300:380]
     path = student.files.path(f"{SMALL_OUT}/model_int8.pt")
     called = "load_int8(DIR/model_int8.pt)(ids), the same"
@@ -223,7 +231,8 @@ def test_a_checkpoint_of_another_shape_will_do(student, small, ran_small):
 def test_a_failure_says_so_and_leaves_nothing_behind(student, small, ran_small, ran_unknown):
     called = f"{COMMAND} --checkpoint P --out DIR, a P that can be read"
     think = "What is a failure of a command worth that never succeeds?"
-    assert ran_unknown.code == 0, explain(called, _ended(ran_unknown), "0", think)
+    if ran_unknown.code != 0:
+        fail(called, _ended(ran_unknown), "0", think)
     files, quick = student.files, ["--checkpoint", small[1]]
     good = PATH.read_bytes()
     cut = files.write("cut.safetensors", good[: len(good) // 2])
@@ -249,19 +258,22 @@ def test_a_failure_says_so_and_leaves_nothing_behind(student, small, ran_small, 
         if "OSError" in what and not result.code and not result.seen:
             continue  # it measures in a process where the error did not come about
         think = "Who catches the error, says what it was, and returns 2?"
-        assert result.code == 2, explain(called, f"exit code {result.code}", "2", think)
+        if result.code != 2:
+            fail(called, f"exit code {result.code}", "2", think)
         said = (result.stderr.strip().splitlines() or ["silence"])[-1][:200]
         got = f"a traceback that ends with {said}" if "Traceback" in result.stderr else said
         expected = "a line on stderr, in the command's own words, that names what is wrong"
-        assert result.stderr.strip() and "Traceback" not in result.stderr, explain(called, got, expected)
+        if not (result.stderr.strip() and "Traceback" not in result.stderr):
+            fail(called, got, expected)
         left = sorted(set(files.names()) - set(before))
         think = "What can still fail when the first file lies in its place?"
-        assert not left, explain(called, f"left behind: {', '.join(left[:5])}", "nothing new", think)
+        if left:
+            fail(called, f"left behind: {', '.join(left[:5])}", "nothing new", think)
         lost = sorted(set(before) - set(files.names()))
-        assert not lost, explain(called, f"deleted: {', '.join(lost[:5])}", "what was there stays")
-    assert _contents(files, SMALL_OUT) == earlier, explain(
-        COMMAND, "earlier results changed by a run that failed", "earlier results as they were"
-    )
+        if lost:
+            fail(called, f"deleted: {', '.join(lost[:5])}", "what was there stays")
+    if _contents(files, SMALL_OUT) != earlier:
+        fail(COMMAND, "earlier results changed by a run that failed", "earlier results as they were")
 
 
 def _untrained(seed: int) -> GPT:
@@ -300,12 +312,14 @@ def _figures(ran, called: str) -> dict[str, float]:
     found = {name: re.search(pattern, ran.stdout, re.MULTILINE) for name, pattern in FIGURES.items()}
     missing = [name for name in found if not found[name]]
     if missing:
-        assert ran.code == 0, explain(called, _ended(ran), "0, and six lines")
-    assert not missing, explain(
-        called,
-        f"no line `{missing[0] if missing else ''}: ...` in\n{ran.stdout[:800]}{ran.stderr[:400]}",
-        "six lines: fp32: ... KB, int8: ... KB, ratio: ...x, perplexity fp32: ..., perplexity int8: ..., speedup: ...x",
-    )
+        if ran.code != 0:
+            fail(called, _ended(ran), "0, and six lines")
+    if missing:
+        fail(
+            called,
+            f"no line `{missing[0] if missing else ''}: ...` in\n{ran.stdout[:800]}{ran.stderr[:400]}",
+            "six lines: fp32: ... KB, int8: ... KB, ratio: ...x, perplexity fp32: ..., perplexity int8: ..., speedup: ...x",
+        )
     return {name: float(match[1].replace(",", "")) for name, match in found.items()}
 
 
@@ -313,12 +327,12 @@ def _check_there(student, name: str, called: str) -> None:
     """Whether the command left this file, and no link in its place: whoever copies DIR wants what is in it."""
     folder, _, file = name.rpartition("/")
     names = student.files.names(folder)
-    assert file in names, explain(
-        called, f"{', '.join(names[:8]) or 'nothing'} in DIR", "model_fp32.pt and model_int8.pt"
-    )
+    if file not in names:
+        fail(called, f"{', '.join(names[:8]) or 'nothing'} in DIR", "model_fp32.pt and model_int8.pt")
     think = "What is left of a link when DIR is copied to another machine?"
     regular = file in student.files.regular(folder)
-    assert regular, explain(called, f"{file} is a link, or no file at all", "the file itself", think)
+    if not regular:
+        fail(called, f"{file} is a link, or no file at all", "the file itself", think)
 
 
 def _check_logits(got, gpt: GPT, ids: torch.Tensor, called: str, think: str = "") -> torch.Tensor:
@@ -327,7 +341,8 @@ def _check_logits(got, gpt: GPT, ids: torch.Tensor, called: str, think: str = ""
         want = gpt(ids)
     check_tensor(got, called, want.shape, torch.float32)
     error = ((got - want).norm() / want.norm()).item()
-    assert error < 0.15, explain(called, f"logits off by {error:.1%} from the float32 GPT", "at most 15 %", think)
+    if not error < 0.15:
+        fail(called, f"logits off by {error:.1%} from the float32 GPT", "at most 15 %", think)
     return got
 
 

@@ -1,5 +1,5 @@
-"""Runs code that nobody vouches for, and lets only values of it out.
+"""Runs untrusted code in worker processes and lets only values of it out.
 
-`remote` is the door that suites talk to, on the trusted side; `worker` answers it from inside; `warden` starts the
-worker, walls it in, and sweeps up after it; `wire` is what the two say to each other.
+sandboxed_student, worker_client and protocol are the trusted side's way to a worker; worker_main answers inside.
+Imports `results` and `suite`; what finds out the tier (policy) imports no torch.
 """

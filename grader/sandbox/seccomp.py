@@ -142,7 +142,8 @@ def works() -> bool:
     code = f"""
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from grader.sandbox import linux, seccomp
+from grader.sandbox import linux
+from grader.sandbox import seccomp
 linux.prctl(linux.NO_NEW_PRIVILEGES, 1)
 seccomp.restrict()
 os.kill(os.getpid(), 0)

@@ -7,8 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from grader.syllabus import ROOT
-from tests.project.test_hostile import SAMPLES, exercise_of
+from grader.results.paths import ROOT
+from tests.project.sandbox.test_hostile import SAMPLES, exercise_of
 
 NAMES = sorted(file.stem for file in (ROOT / "solutions").glob("ex*.py"))
 WRONG, RIGHT = ROOT / "tests" / "misconceptions", ROOT / "tests" / "project" / "right_answers"

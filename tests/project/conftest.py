@@ -45,14 +45,14 @@ def pytest_sessionstart():
 @pytest.fixture
 def behind_walls(tmp_path):
     """behind_walls(source): a student with this exercise, ex01_x, in a worker; all of them end with the test."""
-    from grader.sandbox import walls
-    from grader.sandbox.remote import RemoteStudent
+    from grader.sandbox import policy
+    from grader.sandbox.sandboxed_student import RemoteStudent
 
     students = []
 
     def start(source: str) -> RemoteStudent:
         (tmp_path / "ex01_x.py").write_text(source)
-        students.append(RemoteStudent(tmp_path, "ex01_x", walls.best(), 1))
+        students.append(RemoteStudent(tmp_path, "ex01_x", policy.best(), 1))
         return students[-1]
 
     yield start

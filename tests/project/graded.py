@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.sandbox import walls
+from grader.sandbox import policy
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -137,7 +137,7 @@ def _main(answers: Path, seconds: float) -> None:
             options = [f"--submission={job['submission']}", f"--seed={job['seed']}", "-q", "--timeout=300"]
             os.environ["PYTEST_PLUGINS"] = job["plugin"]  # not -p: a diagnosis has a session of its own
             options += ["--maxfail=1"] * job["to_the_first"] + [f"--diagnosis={job['diagnosis']}"]
-            options += [f"--walls={json.dumps(asdict(walls.best()))}"] * job["behind_walls"]
+            options += [f"--walls={json.dumps(asdict(policy.best()))}"] * job["behind_walls"]
             options += ["-p", "no:unraisableexception", "--tb=native"]  # slow, and nobody sees it
             pytest.main([*suites, *options], plugins=[collector])
             file.write(json.dumps(collector.reports) + "\n")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from grader import syllabus
+from grader.results import syllabus
 from tests.project import graded
 
 SOLUTIONS = graded.ROOT / "solutions"

@@ -21,10 +21,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from grader import grade
-from grader.sandbox import cell, walls
+from grader.classroom import grade_submission
+from grader.sandbox import policy, worker_process
 from tests.project import graded
-from tests.project.test_hostile import DEADLINE, EARNS, MEMORY, SEED, Silent, exercise_of, handed_in, samples, text_of
+from tests.project.sandbox.test_hostile import (
+    DEADLINE,
+    EARNS,
+    MEMORY,
+    SEED,
+    Silent,
+    exercise_of,
+    handed_in,
+    samples,
+    text_of,
+)
 
 PATIENCE = 90  # seconds for an autograder; a platform would give it minutes
 COPIED = ("grader", "llm", "tests", "exercises", "solutions", "conftest.py", "pyproject.toml")
@@ -59,7 +69,7 @@ def usual(project: Path, submission: Path, exercise: str, report: Path) -> None:
     command = [sys.executable, "-m", "pytest", f"tests/test_{exercise}.py", f"--junitxml={xml}", f"--seed={SEED}"]
     options = ["-q", "--timeout=20", "--diagnosis=0", "--submission=exercises"]
     code = subprocess.run([*command, *options], cwd=project).returncode
-    points = grade.expected(exercise)
+    points = grade_submission.expected(exercise)
     by_xml = 0
     if xml.exists():
         cases = list(ET.parse(xml).iter("testcase"))
@@ -76,9 +86,9 @@ def within_walls(command: list, folder: Path, memory: int) -> None:
     """Runs a program that may write in this folder only, and ends it and all that it started after a while."""
     ours, theirs = socket.socketpair()
     null = os.open(os.devnull, os.O_WRONLY)
-    built = replace(walls.best(), uid=None, seccomp=False, memory=memory)  # it may do to itself what it likes
+    built = replace(policy.best(), uid=None, seccomp=False, memory=memory)  # it may do to itself what it likes
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "PYTHONHASHSEED": "1"}
-    with cell.start_warden(
+    with worker_process.start_warden(
         built,
         theirs,
         [],
@@ -96,7 +106,7 @@ def within_walls(command: list, folder: Path, memory: int) -> None:
             if not told.readline() or process.poll() is not None:
                 break
         ours.shutdown(socket.SHUT_WR)
-        process.wait(cell.END_SECONDS)
+        process.wait(worker_process.END_SECONDS)
         told.close()
         ours.close()
 
@@ -141,7 +151,7 @@ def row(name: str) -> Row:
     what = text.lstrip('"').partition('"""')[0].partition("\n")[0].rstrip(".")
     with tempfile.TemporaryDirectory(prefix="kata-here-") as folder:
         submission = handed_in(sample, Path(folder))
-        result = grade.grade(submission, [exercise_of(sample)], SEED, Silent(), walls.best(), deadline=DEADLINE)
+        result = grade_submission.grade(submission, [exercise_of(sample)], SEED, Silent(), policy.best(), deadline=DEADLINE)
     return Row(name, what, int(EARNS.search(text)[1]), **there(name), here=result.earned)
 
 

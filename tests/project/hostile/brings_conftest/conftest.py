@@ -6,7 +6,7 @@
 
 import pytest
 
-pytest_plugins = ["grader.plugin"]
+pytest_plugins = ["grader.suite.plugin"]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,0 +1,161 @@
+"""The gate: wrong answers that people really give are caught, by the test and for the reason that each names, and are
+recognized; right answers of every kind pass. Run with -rP for a line an exercise; the table stands at the end."""
+
+import functools
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from grader.results import syllabus
+from grader.suite.diagnosis import CAUGHT_BY, Misconception
+from tests.project import graded
+
+WRONG, RIGHT = graded.ROOT / "tests" / "misconceptions", Path(__file__).parent / "right_answers"
+SAYS = re.compile(r"^# says: (.+)$", re.MULTILINE)
+TIMED = {"test_the_gpt_is_twice_as_fast", "test_the_speedup_is_the_one_we_measure"}  # not every machine can judge
+EXERCISES = {exercise.name: exercise for exercise in syllabus.load()}
+WRONG_AT_LEAST = dict.fromkeys(["ex01", "ex02", "ex04", "ex05", "ex06"], 10)  # of the others 6
+RIGHT_AT_LEAST = dict.fromkeys(["ex01", "ex02", "ex04", "ex05"], 5)  # of the others 3
+MORE_SEEDS = 2  # besides this run's own, for the tests that are quick and depend on it
+LONG = {"ex06", "ex08", "ex09"}  # not asked for a diagnosis of every test
+WRONG_TURNS = {"ex09": 3, "ex10": 2, "ex12": 2, "ex13": 2}  # one in so many of the answers, by the seed
+RIGHT_TURNS = {"ex06": 3, "ex08": 3, "ex09": 5, "ex10": 3, "ex12": 3, "ex13": 3}
+TURNS = 3  # one with every third seed, also for being diagnosed
+DIAGNOSIS = 5  # seconds: too few for tests of the whole GPT
+ALIKE = {  # these all come to factors of one, so that no value tells them apart
+    "ex12": {
+        "error_of_the_weight",
+        "layer_rounds_to_nearest",
+        "not_scaled_back_in_the_search",
+        "round_to_nearest",
+        "scaled_the_other_way",
+    }
+}
+RIGHT_ELSEWHERE = {"ex12": {"columns_one_by_one"}}  # where the search finds the same alpha either way: in most tests
+EVERY = pytest.mark.parametrize("name", EXERCISES)
+
+
+def answers(folder: Path, name: str) -> list[Path]:
+    return sorted((folder / name).glob("*.py"))
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What came of one exercise's answers."""
+
+    wrong: dict[Path, graded.Reports]  # of the test that each names
+    right: dict[Path, list[graded.Reports]]  # with one seed after the other
+    sabotaged: graded.Reports  # of the solution in a suite whose tests all fail
+    seeds: tuple[int, ...]
+
+
+def in_turn(files: list[Path], turns: dict[str, int], name: str, seed: int, whole: bool) -> list[Path]:
+    turn = 1 if whole else turns.get(name[:4], 1)
+    return files[seed % turn :: turn]
+
+
+@functools.cache
+def gate(name: str, seed: int, whole: bool) -> Gate:
+    """Runs them, in as few processes as the machine has cores."""
+    wrong = in_turn(answers(WRONG, name), WRONG_TURNS, name, seed, whole)
+    right = in_turn(answers(RIGHT, name), RIGHT_TURNS, name, seed, whole)
+    solution = graded.ROOT / "solutions" / f"{name}.py"
+    seeds = tuple(seed + k for k in range(1 + MORE_SEEDS))
+    with tempfile.TemporaryDirectory() as folder:
+        submissions = [str(path) for path in graded.standing_in(Path(folder), [*wrong, *right])]
+        jobs = []
+        for k, (file, submission) in enumerate(zip(wrong, submissions[: len(wrong)], strict=True)):
+            diagnosis = DIAGNOSIS if k % TURNS == seed % TURNS and not name.startswith("ex09") else 0
+            test = CAUGHT_BY.search(file.read_text())[1]
+            jobs.append(graded.Job(submission, (name,), seed, test, diagnosis=diagnosis))
+        for submission in submissions[len(wrong) :]:
+            jobs += [graded.Job(submission, (name,), s, random_only=s != seed) for s in seeds]
+        if name[:4] not in LONG:
+            plugin = "tests.project.fails_after_all"
+            jobs.append(graded.Job(str(solution.parent), (name,), seed, diagnosis=DIAGNOSIS, plugin=plugin))
+        # nothing else may run beside the suite whose verdict is about speed
+        reports = iter(graded.run_shared(jobs, 1 if name.startswith("ex08") else 2))
+        return Gate(
+            {file: next(reports) for file in wrong},
+            {file: [next(reports) for _ in seeds] for file in right},
+            next(reports, {}),
+            seeds,
+        )
+
+
+@EVERY
+def test_a_wrong_answer_speaks_to_the_learner_and_names_its_test(name):
+    suite = (graded.ROOT / "tests" / f"test_{name}.py").read_text()
+    assert len(answers(WRONG, name)) >= WRONG_AT_LEAST.get(name[:4], 6)
+    for file in answers(WRONG, name):
+        text = file.read_text()
+        does, think = Misconception(file.stem, text).lesson
+        # "an answer that rounds down": one sentence of what it does, and one question that does not give it away
+        assert re.match(r"(never|\w+s|does not) ", does) and not re.search(r"[.?]( |$)", does), f"{file}: {does}"
+        assert think.endswith("?") and not re.search(r"[.?] ", think), f"{file}: {think}"
+        assert len(CAUGHT_BY.findall(text)) == len(SAYS.findall(text)) == 1, file
+        assert f"def {CAUGHT_BY.search(text)[1]}(" in suite, file
+        assert " think " not in SAYS.search(text)[1], file  # a diagnosis puts a question of its own there
+
+
+@pytest.mark.timeout(900)
+@EVERY
+def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(name, seed, whole, table):
+    escaped, mistaken, asked, recognized = {}, {}, 0, 0
+    tried = gate(name, seed, whole).wrong
+    for k, (file, report) in enumerate(tried.items()):
+        cases = [case for case in report.get(CAUGHT_BY.search(file.read_text())[1], []) if case["outcome"] != "passed"]
+        kinds = {case["kind"] for case in cases}
+        if not kinds or not kinds <= {"wrong", "crashed"} or not any(says(file, case["message"]) for case in cases):
+            escaped[file.stem] = [(case["outcome"], case["message"][:300]) for case in cases] or "passed"
+        found = {known for case in cases for known in case["misconceptions"]}
+        too_long = "_gpt" in CAUGHT_BY.search(file.read_text())[1]
+        if file.stem not in ALIKE.get(name[:4], ()) and not too_long:
+            asked += k % TURNS == seed % TURNS
+            recognized += file.stem in found
+        if found and file.stem not in found:
+            mistaken[file.stem] = found
+    row = table.setdefault(name, {})
+    row["wrong answers caught"] = f"{len(tried) - len(escaped)} of {len(tried)}"
+    row["recognized"] = f"{recognized} of {asked}" if not name.startswith("ex09") else "not asked"
+    assert not escaped
+    assert not mistaken
+    assert name[:4] in LONG or recognized >= 0.7 * asked  # within a time, on a machine that may be busy
+
+
+@pytest.mark.timeout(900)
+@EVERY
+def test_each_right_answer_passes_everything(name, seed, whole, table):
+    of_it, rejected = gate(name, seed, whole), {}
+    assert len(answers(RIGHT, name)) >= RIGHT_AT_LEAST.get(name[:4], 3)
+    for file, runs in of_it.right.items():
+        assert runs[0], f"{file}: nothing ran"
+        for s, report in zip(of_it.seeds, runs, strict=True):
+            for test, cases in report.items():
+                fine = {"passed", "undecided"} if test in TIMED else {"passed"}
+                bad = [case for case in cases if case["outcome"] not in fine]
+                if bad:
+                    rejected[file.stem] = f"seed {s}, {test}: {bad[0]['message'][:500]}"
+    row = table.setdefault(name, {})
+    row["right answers accepted"] = f"{len(of_it.right) - len(rejected)} of {len(of_it.right)}"
+    row["seeds"] = ", ".join(map(str, of_it.seeds))
+    assert not rejected
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", [name for name in EXERCISES if name[:4] not in LONG])
+def test_right_values_look_like_no_mistake(name, seed, whole):
+    cases = [case for cases in gate(name, seed, whole).sabotaged.values() for case in cases]
+    assert cases and all(case["message"].startswith("whatever it is given") for case in cases)
+    found = {known for case in cases for known in case["misconceptions"]}
+    assert not found - RIGHT_ELSEWHERE.get(name[:4], set())
+
+
+def says(file: Path, message: str) -> bool:
+    """Whether a failure is the one that a wrong answer names; "..." stands for whatever depends on the seed."""
+    wanted = SAYS.search(file.read_text())
+    pattern = ".*".join(re.escape(part.strip()) for part in wanted[1].split("...")) if wanted else ""
+    return re.search(pattern, " ".join(message.split())) is not None

@@ -1,0 +1,259 @@
+"""The board as a learner reads it: one screen of 80 columns, a word for every colour, nothing but ASCII when plain."""
+
+import re
+
+import pytest
+
+from grader.results import syllabus
+from grader.results.model import CaseResult, ExerciseResult, FunctionResult, RunResult, combine
+from grader.results.syllabus import Exercise
+from grader.screen.board import Board, is_plain
+
+WRONG = "quantize(w, scale) is not right\ncalled    quantize(w, scale)\ngot       code 3 ≠ √2\nexpected  code 4, ± 0"
+
+
+def law(name: str, outcome: str, **rest) -> FunctionResult:
+    return combine(f"test_{name}", 1, [CaseResult(outcome=outcome, **rest)])
+
+
+def course(number: int = 9) -> list[Exercise]:
+    return [
+        Exercise(
+            f"ex{n:02}_name", f"Title {n}: what this exercise is about, at length", "core", 10, (), ("a", "b", "c")
+        )
+        for n in range(1, number + 1)
+    ]
+
+
+def result_of(*functions: FunctionResult, exercises: list[Exercise], waits_for: list[str] = ()) -> RunResult:
+    """The first exercise has these tests; the rest waits for it."""
+    results = [
+        ExerciseResult(
+            name=e.name,
+            title=e.title,
+            track=e.track,
+            points=e.points,
+            functions=list(functions) if e is exercises[0] else [],
+            waits_for=[] if e is exercises[0] else list(waits_for) or [exercises[0].name],
+        )
+        for e in exercises
+    ]
+    return RunResult(submission="exercises", seed=7, suite="abc", exercises=results)
+
+
+@pytest.fixture
+def show(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def shown(result: RunResult, exercises: list[Exercise], plain: bool = False, one: bool = False) -> str:
+        board = Board(plain)
+        if one:
+            board.show_one(result, exercises[0])
+        else:
+            board.show_all(result, exercises)
+        return capsys.readouterr().out
+
+    return shown
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["boxes", "plain"])
+@pytest.mark.parametrize("one", [False, True], ids=["board", "exercise"])
+def test_the_longest_messages_keep_to_the_screen(show, plain, one):
+    long = law("a_law_with_a_long_name " * 3, "failed", kind="wrong", message=WRONG + "\n" + "many words " * 200)
+    prints = law(
+        "prints", "failed", kind="wrong", message=WRONG, output="loud " * 1000 + "\n" + "x" * 5000 + "\n" * 400
+    )
+    exercises = course(14)
+    text = show(result_of(long, prints, *[long] * 6, exercises=exercises), exercises, plain, one)
+    assert max(map(len, text.splitlines())) <= 80
+    assert one or len(text.splitlines()) <= 60
+    assert not re.search(r" $", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["boxes", "plain"])
+def test_usual_boards_fit_on_a_screen_and_say_what_to_do(show, plain):
+    exercises = course()
+    wrong = law("codes_are_nearest", "failed", kind="wrong", message=WRONG, file="exercises/ex01_name.py", line=12)
+    text = show(result_of(law("passes", "passed"), wrong, wrong, exercises=exercises), exercises, plain)
+    assert len(text.splitlines()) <= 40
+    assert "0 of 9 core exercises" in text
+    assert "1 of 90 points" in text
+    assert text.count("waiting for ex01") == 8
+    assert "failed: codes are nearest" in text
+    assert "exercises/ex01_name.py:12" in text
+    assert "got       code 3" in text
+    assert "nox -s check -- ex01" in text
+    assert "nox -s check -- --hint ex01" in text
+    assert "--seed 7" in text
+
+
+def test_plain_is_ascii_without_boxes(show):
+    exercises = course()
+    wrong = law("codes_are_nearest", "failed", kind="wrong", message=WRONG, output="\x1b[31mred ünïcode\x1b[0m\a")
+    for one in (False, True):
+        text = show(result_of(wrong, exercises=exercises), exercises, plain=True, one=one)
+        assert text.isascii()
+        assert "red unicode" in text
+        assert "|" not in text
+        assert "code 3 != sqrt2" in text
+        assert "+/- 0" in text
+
+
+@pytest.mark.parametrize("state", ["passed", "undecided", "failed", "timeout", "crashed", "error", "not started"])
+def test_every_state_is_a_word(show, state):
+    exercises = course(1)
+    outcome, kind = ("failed", state) if state == "not started" else (state, "")
+    result = result_of(law("something", outcome, kind=kind, message="why"), exercises=exercises)
+    for plain in (False, True):
+        for one in (False, True):
+            assert re.search(rf"ex01 .* {state} +\d+/10", show(result, exercises, plain, one))
+
+
+def test_an_untouched_exercise_is_greeted_with_one_line(show, tmp_path):
+    (tmp_path / "ex01_name.py").write_text('"""A lesson."""\n\n# TODO: begin here\n# TODO: then here\n')
+    exercises = course(1)
+    stub = law("something", "failed", kind="not started", message="`f` is still a stub")
+    result = result_of(stub, stub, stub, exercises=exercises)
+    result.submission = str(tmp_path)
+    for one in (False, True):
+        text = re.sub(r"[\s│]+", "", show(result, exercises, one=one))
+        assert f"notstarted:open{tmp_path}/ex01_name.py:3,thefirstTODO" in text
+        assert "stillastub" not in text
+
+
+def test_one_cause_is_told_once(show):
+    exercises = course(1)
+    broken = [law(f"law_{n}", "error", kind="import", message="ex01_name.py:3: invalid syntax") for n in range(9)]
+    for one in (False, True):
+        assert show(result_of(*broken, exercises=exercises), exercises, one=one).count("invalid syntax") == 1
+
+
+def test_an_error_told_before_is_not_left_blank(show):
+    exercises = course(1)
+    laws = [law(name, "failed", kind="wrong", message=WRONG) for name in ("one", "two")]
+    text = show(result_of(*laws, exercises=exercises), exercises, one=True)
+    assert text.count("code 3") == 1
+    assert re.search(r"two +failed +0/1\n +the same as above\n", text)
+
+
+def test_crashes_at_one_line_are_one_error_whatever_was_called(show):
+    exercises = course(1)
+    told = "`f` raised an error\ncalled    f({n})\nraised    RuntimeError: {n} of 12\nat        ex01.py:{line}: x"
+    lines = [(3, 5), (4, 5), (5, 6)]
+    laws = [law(f"n{n}", "failed", kind="crashed", message=told.format(n=n, line=line)) for n, line in lines]
+    text = show(result_of(*laws, exercises=exercises), exercises, one=True)
+    assert text.count("the same as above") == 1
+    assert "f(3)" in text and "f(4)" not in text and "f(5)" in text
+
+
+def test_a_file_that_cannot_be_imported_says_why_once(show):
+    exercises = course(1)
+    laws = [law(name, "error", kind="import", message="KeyError: 'x'", file="ex01.py", case="int8") for name in "abc"]
+    text = show(result_of(*laws, exercises=exercises), exercises, one=True)
+    assert text.count("KeyError") == 1 and text.count("ex01.py cannot be imported") == 3
+    assert "above" not in text and "int8" not in text
+
+
+def test_the_failing_case_is_never_cut_off(show):
+    exercises = course(1)
+    wrong = law("a_law_whose_name_is_so_long_that_it_fills_the_line", "failed", kind="wrong", message=WRONG, case="K=2")
+    assert re.search(r"^ +case +K=2$", show(result_of(wrong, exercises=exercises), exercises, one=True), re.MULTILINE)
+
+
+@pytest.mark.parametrize("length", range(6, 30))
+def test_a_figure_and_its_name_stay_together(show, length):
+    exercises = course(1)
+    figures = {f"{letter * length} of {letter}": 1.5 for letter in "abcde"}
+    text = show(result_of(law("passes", "passed", measured=figures), exercises=exercises), exercises, one=True)
+    assert all(f"{name} 1.5" in text for name in figures)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_finished_exercise_says_where_to_go(show):
+    exercises = course(1)
+    result = result_of(law("passes", "passed"), exercises=exercises)
+    text = show(result, exercises, one=True)
+    assert ".venv/bin/python -m exercises.ex01_name" in text
+    assert re.search(r"^   nox +what comes next$", text, re.MULTILINE)
+    result.submission = "a class/anna"
+    text = show(result, exercises, one=True)
+    assert "python -m" not in text
+    assert "nox -s check -- --submission 'a class/anna'   what comes next" in text
+
+
+def test_what_a_failed_test_measured_is_no_figure(show):
+    exercises = course(1)
+    wrong = law("fast", "failed", kind="wrong", message=WRONG, measured={"speedup": 0.5})
+    result = result_of(law("small", "passed", measured={"size ratio": 3.2}), wrong, exercises=exercises)
+    for one in (False, True):
+        text = show(result, exercises, one=one)
+        assert "measured: size ratio 3.20x\n" in text
+
+
+def test_a_broken_installation_is_told_first_and_once(show):
+    exercises = course(2)
+    missing = [law(f"law_{n}", "error", kind="environment", message="no checkpoint here") for n in range(9)]
+    for one in (False, True):
+        text = show(result_of(*missing, exercises=exercises), exercises, one=one)
+        assert text.count("no checkpoint here") == 1
+        assert text.index("no checkpoint here") < text.index("ex01")
+        assert "--hint" not in text
+
+
+def test_measured_figures_stand_in_one_line(show):
+    exercises = course(1)
+    figures = {"drift": 0.000213, "speedup": 2.9, "size ratio": 3.2149, "error at 4 bits": 0.0701}
+    result = result_of(law("something", "passed", measured=figures), exercises=exercises)
+    assert "measured: size ratio 3.21x · speedup 2.90x · drift +0.02 %\n" in show(result, exercises)
+    assert "error at 4 bits 0.0701" in " ".join(show(result, exercises, one=True).split())
+
+
+def test_what_is_undecided_says_why(show):
+    exercises = course(1)
+    result = result_of(law("fine", "passed"), law("fast", "undecided", message="no int8 here"), exercises=exercises)
+    text = show(result, exercises)
+    assert "undecided: ex01, fast: no int8 here" in text
+    assert "Well done" in text
+
+
+def test_brackets_of_a_message_are_not_markup(show):
+    exercises = course(1)
+    wrong = law("something", "failed", kind="wrong", message="got [bold]x[/bold] at [0, 1] :smile:")
+    assert "got [bold]x[/bold] at [0, 1] :smile:" in show(result_of(wrong, exercises=exercises), exercises)
+
+
+def test_commands_name_another_submission(show):
+    exercises = course(1)
+    result = result_of(law("something", "failed", kind="wrong", message="no"), exercises=exercises)
+    result.submission = "my solutions"
+    assert "nox -s check -- ex01 --submission 'my solutions'" in show(result, exercises)
+
+
+@pytest.mark.parametrize(
+    "name, value, plain",
+    [("NO_COLOR", "1", True), ("NO_COLOR", "", False), ("TERM", "dumb", True), ("TERM", "xterm-256color", False)],
+)
+def test_when_the_board_is_plain(monkeypatch, name, value, plain):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(name, value)
+    assert is_plain(False) == plain
+    assert is_plain(True)
+
+
+def test_the_real_syllabus_fits_the_screen(show):
+    exercises = syllabus.load()
+    text = show(result_of(law("something", "passed"), exercises=exercises), exercises)
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(text.splitlines()) <= 30
+
+
+def test_a_known_mistake_is_told_once_and_other_failures_keep_their_question(show):
+    matching = f"{WRONG}\nmatches   an answer that rounds down: all 9 codes agree"
+    known = {"outcome": "failed", "kind": "wrong", "misconceptions": ["floors"], "hint": "Which way?"}
+    first, second = law("one", message=matching, **known), law("two", message=matching.replace("3", "5"), **known)
+    third = law("three", outcome="failed", kind="wrong", message=WRONG.replace("3", "7"), hint="And here?")
+    out = show(result_of(first, second, third, exercises=course()), course(), one=True)
+    assert out.count("rounds down") == out.count("Which way?") == out.count("And here?") == 1
+    assert out.index("rounds down") < out.index("matches   the same as above") < out.index("And here?")
