@@ -222,7 +222,7 @@ def _answers(url: str) -> bool:
     answers = []
 
     def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD")
+        request = urllib.request.Request(url, headers={"User-Agent": "pip"})  # some servers refuse Python-urllib
         with contextlib.suppress(Exception), urllib.request.urlopen(request, timeout=PATIENCE):
             answers.append(True)
 

@@ -162,6 +162,7 @@ class _Search:
                 ends = "]" if found[0].startswith("-") else ""
                 test = whole[: found.start()] + ends
                 item.stash[TEST_ID] = test
+                item.repr_failure = lambda excinfo: ""  # nobody reads it, and it takes longer than most tests
                 if inputs.get(test):
                     item.stash[INPUTS] = inputs[test]
                 self._items[test, item.callspec.params["student"].name] = item
@@ -240,8 +241,9 @@ class _Search:
         for setter, value in self._settings:
             setter(value)
         self._outcome = None
-        # the next one is in the same module, whose fixtures stay: only the student is another
-        item.ihook.pytest_runtest_protocol(item=item, nextitem=item)
+        # any other one, in the same module, whose fixtures stay: only the student is another
+        other = next((one for one in self._items.values() if one is not item), None)
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=other)
         return self._outcome
 
 

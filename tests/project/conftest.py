@@ -46,13 +46,13 @@ def pytest_sessionstart():
 def behind_walls(tmp_path):
     """behind_walls(source): a student with this exercise, ex01_x, in a worker; all of them end with the test."""
     from grader.sandbox import policy
-    from grader.sandbox.sandboxed_student import RemoteStudent
+    from grader.sandbox.sandboxed_student import SandboxedStudent
 
     students = []
 
-    def start(source: str) -> RemoteStudent:
+    def start(source: str) -> SandboxedStudent:
         (tmp_path / "ex01_x.py").write_text(source)
-        students.append(RemoteStudent(tmp_path, "ex01_x", policy.best(), 1))
+        students.append(SandboxedStudent(tmp_path, "ex01_x", policy.best(), 1))
         return students[-1]
 
     yield start

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from grader.results.model import CaseResult
+from grader.results.paths import ROOT
 from grader.sandbox import policy
-
-ROOT = Path(__file__).parent.parent.parent
+from grader.suite.diagnosis import FailedTest, diagnose
 
 Reports = dict[str, list[dict]]
 
@@ -107,9 +108,14 @@ def _attempt(
 
 
 class Collector:
+    """What each case said, and how those failed that a diagnosis may look at: of each function the first."""
+
     def __init__(self, random_only: bool = False):
         self.reports: Reports = {}
         self.random_only = random_only
+        self.observed: dict[str, tuple] = {}  # by function: id, observation, seconds
+        self.passed: dict[str, list[str]] = {}
+        self.of: dict[str, dict] = {}  # by id: the report
 
     def pytest_collection_modifyitems(self, items):
         if self.random_only:
@@ -118,9 +124,41 @@ class Collector:
             ]
 
     def pytest_runtest_logreport(self, report):
-        if hasattr(report, "kata"):
-            name = report.nodeid.rpartition("::")[2].partition("[")[0]
-            self.reports.setdefault(name, []).append(report.kata | {"case": report.nodeid})
+        if not hasattr(report, "kata"):
+            return
+        name = report.nodeid.rpartition("::")[2].partition("[")[0]
+        self.of[report.nodeid] = said = summary(report.kata)
+        self.reports.setdefault(name, []).append(said)
+        if report.kata.outcome == "passed":
+            self.passed.setdefault(name, []).append(report.nodeid)
+        elif report.kata_observation and name not in self.observed:
+            self.observed[name] = report.nodeid, report.kata_observation, report.duration
+
+    def diagnose(self, exercise: str, job: dict) -> None:
+        """Compares the failures with known mistakes, as the second child of a run does it."""
+        failed = [
+            FailedTest(id_, name, seen, seconds, tuple(self.passed.get(name, ())))
+            for name, (id_, seen, seconds) in self.observed.items()
+        ]
+        whole = {name for name, cases in self.reports.items() if all(c["outcome"] == "passed" for c in cases)}
+        among = ROOT / "solutions" if job["behind_walls"] else Path(job["submission"])
+
+        def tell(id_: str, matches: list) -> None:
+            self.of[id_]["misconceptions"] = [match.name for match in matches]
+
+        diagnose(exercise, failed, whole, among, job["seed"], job["diagnosis"], tell)
+
+
+def summary(case: CaseResult) -> dict:
+    return {
+        "outcome": case.outcome,
+        "kind": case.kind,
+        "message": case.failure.text() if case.failure else "",
+        "misconceptions": case.misconceptions,
+        "case": case.case,
+        "file": case.file,
+        "line": case.line,
+    }
 
 
 def _main(answers: Path, seconds: float) -> None:
@@ -136,10 +174,13 @@ def _main(answers: Path, seconds: float) -> None:
             suites = [f"{suites[0]}::{job['test']}"] if job["test"] else suites
             options = [f"--submission={job['submission']}", f"--seed={job['seed']}", "-q", "--timeout=300"]
             os.environ["PYTEST_PLUGINS"] = job["plugin"]  # not -p: a diagnosis has a session of its own
-            options += ["--maxfail=1"] * job["to_the_first"] + [f"--diagnosis={job['diagnosis']}"]
-            options += [f"--walls={json.dumps(asdict(policy.best()))}"] * job["behind_walls"]
+            options += ["--maxfail=1"] * job["to_the_first"]
+            walls = ["-p", "grader.sandbox.plugin", f"--walls={json.dumps(asdict(policy.best()))}"]
+            options += walls * job["behind_walls"]
             options += ["-p", "no:unraisableexception", "--tb=native"]  # slow, and nobody sees it
             pytest.main([*suites, *options], plugins=[collector])
+            if job["diagnosis"] and collector.observed:
+                collector.diagnose(job["exercises"][0], job)
             file.write(json.dumps(collector.reports) + "\n")
             file.flush()
             os.chdir(ROOT)  # the next answer finds the process as this one did

@@ -88,7 +88,7 @@ def within_walls(command: list, folder: Path, memory: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     built = replace(policy.best(), uid=None, seccomp=False, memory=memory)  # it may do to itself what it likes
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "PYTHONHASHSEED": "1"}
-    with worker_process.start_warden(
+    with worker_process.start_supervisor(
         built,
         theirs,
         [],

@@ -13,7 +13,7 @@ from grader.results import syllabus
 from grader.suite.diagnosis import CAUGHT_BY, Misconception
 from tests.project import graded
 
-WRONG, RIGHT = graded.ROOT / "tests" / "misconceptions", Path(__file__).parent / "right_answers"
+WRONG, RIGHT = graded.ROOT / "tests" / "misconceptions", graded.ROOT / "tests" / "project" / "right_answers"
 SAYS = re.compile(r"^# says: (.+)$", re.MULTILINE)
 TIMED = {"test_the_gpt_is_twice_as_fast", "test_the_speedup_is_the_one_we_measure"}  # not every machine can judge
 EXERCISES = {exercise.name: exercise for exercise in syllabus.load()}

@@ -4,13 +4,12 @@ import ast
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from grader.results import syllabus
+from grader.results.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 EXERCISES = syllabus.load()
 NAMES = [exercise.name for exercise in EXERCISES]
 EVERY = pytest.mark.parametrize("name", NAMES)

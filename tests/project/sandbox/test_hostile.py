@@ -18,7 +18,7 @@ from grader.results.model import RunResult
 from grader.sandbox import policy
 from tests.project import graded
 
-SAMPLES = Path(__file__).parent / "hostile"
+SAMPLES = graded.ROOT / "tests" / "project" / "hostile"
 EXERCISE, EARNS, STATE, SAYS = (
     re.compile(rf"^# {word}: ?(.*)$", re.MULTILINE) for word in ("exercise", "earns", "state", "says")
 )

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from grader.sandbox import landlock, policy
-from grader.sandbox.sandboxed_student import RemoteStudent
-from grader.suite.student import Student
+from grader.sandbox.sandboxed_student import SandboxedStudent
+from grader.suite.local_student import LocalStudent
 from tests.project.sandbox.test_seccomp import needs_seccomp
 
 
@@ -106,7 +106,7 @@ def test_a_fresh_process_has_one_file_and_nothing_else(tmp_path):
         "def load(path):\n    folder, name = os.path.split(path)\n"
         "    return [os.listdir(folder), open(path).read()]\n"
     )
-    for student in (Student(tmp_path, "ex01_x"), RemoteStudent(tmp_path, "ex01_x", policy.best(), 1)):
+    for student in (LocalStudent(tmp_path, "ex01_x"), SandboxedStudent(tmp_path, "ex01_x", policy.best(), 1)):
         student.files.write("below/one.pt", b"one")
         student.files.write("below/other.pt", b"other")
         alone, text = student.fresh("load", "below/one.pt")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from grader.sandbox.worker_client import SLACK, STIRRED, Home, Station
+from grader.sandbox.worker_client import SLACK, STIRRED, WorkerClient, Workers
 
 
 class Worker:
@@ -32,9 +32,9 @@ def home(tmp_path):
     made = []
 
     def make(*workers: Worker) -> Home:
-        one = Home(tmp_path, None, tmp_path, 1)
+        one = Workers(tmp_path, None, tmp_path, 1)
         one.student._cell = workers[0]
-        one._host = Station(one, None)
+        one._host = WorkerClient(one, None)
         one._host._cell = workers[-1]
         made.append(one)
         return one

@@ -152,12 +152,13 @@ class _Index(BaseHTTPRequestHandler):
 
     stopped = threading.Event()
 
-    def do_HEAD(self):
+    def do_GET(self):
         if self.path == "/late/":
             self.stopped.wait()
         while self.path == "/drop-by-drop/" and not self.stopped.wait(0.1):
             self.wfile.write(b"H")  # keeps a connection's own time limit from ever running out
-        self.send_response(404 if self.path == "/missing/" else 200)
+        refused = self.path == "/missing/" or "urllib" in self.headers["User-Agent"]
+        self.send_response(404 if refused else 200)
         self.end_headers()
 
     def log_message(self, *arguments):
@@ -191,6 +192,7 @@ def test_an_index_has_little_time_to_answer(index, path, answer):
     assert _in_time(f"{index}/{path}/") == answer
 
 
+@pytest.mark.filterwarnings("error")  # else an exception in a thread is only a warning
 def test_an_index_that_refuses_the_connection_does_not_answer():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound, but not listening

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from grader.sandbox.sandboxed_student import RemoteStudent
-from grader.suite.load_exercise import Problem
+from grader.sandbox.sandboxed_student import SandboxedStudent
+from grader.suite.load_exercise import LoadError
 from grader.suite.scratch_files import Files
 from grader.suite.script_run import TEXT_LIMIT
 from grader.suite.student import Handle, Opaque, Student, origin
@@ -22,7 +22,7 @@ def student_of(tmp_path):
 
     def build(source: str) -> Student:
         (tmp_path / "ex01_x.py").write_text(textwrap.dedent(source))
-        return Student(tmp_path, "ex01_x")
+        return LocalStudent(tmp_path, "ex01_x")
 
     return build
 
@@ -280,7 +280,7 @@ def test_to_refuse_good_input_as_well_is_no_check(student_of):
 def test_a_file_in_another_encoding_is_said_to_be(student_of, tmp_path, encoding):
     face = student_of("from .ex00_x import *\ndef f(): ...\n")
     (tmp_path / "ex00_x.py").write_bytes("name = 'é'\n".encode(encoding))
-    with pytest.raises(Problem, match="ex00_x.py:1: it is not UTF-8 text: save it as UTF-8") as error:
+    with pytest.raises(LoadError, match="ex00_x.py:1: it is not UTF-8 text: save it as UTF-8") as error:
         face.f()
     assert error.value.file.name == "ex00_x.py"
 
@@ -293,7 +293,7 @@ def test_a_file_may_name_its_encoding(student_of, tmp_path):
 
 def test_of_two_functions_of_a_name_the_last_is_meant(student_of):
     local = student_of("def f():\n    return 1\n\n\ndef f():\n    return 2\n")
-    remote = object.__new__(RemoteStudent)
+    remote = object.__new__(SandboxedStudent)
     remote.submission, remote._exercise, remote._last_call = local.submission, "ex01_x", "f"
     assert local.f() == 2 and local.location() == remote.location() and remote.location()[1] == 5
 
