@@ -64,7 +64,7 @@ def bench(session: nox.Session) -> None:
 
 @maintainers
 def grade(session: nox.Session) -> None:
-    """Grades code that nobody vouches for, in a sandbox: `-- SUBMISSION --out DIR`."""
+    """Grades untrusted code in a sandbox: `-- SUBMISSION --out DIR`."""
     run("-m", "grader.commands.grade", *session.posargs)
 
 
@@ -106,8 +106,10 @@ def hostile(session: nox.Session) -> None:
 
 @maintainers
 def tests(session: nox.Session) -> None:
-    """The project's own tests."""
-    run("-m", "pytest", *session.posargs, groups=("kata", "text", "tests"))
+    """The project's own tests, the quick ones. `-- --whole`: all; `-- --unverified`: all answers of what changed."""
+    one_process = {"-n", "-k", "-s", "--pdb", "--collect-only"} & {*session.posargs} or "::" in "".join(session.posargs)
+    beside = [] if one_process else ["-n", "2", "--dist", "loadgroup"]  # a process needs up to 3 GB of memory
+    run("-m", "pytest", *beside, *session.posargs, groups=("kata", "text", "tests"))
 
 
 @maintainers
@@ -222,7 +224,8 @@ def _answers(url: str) -> bool:
     answers = []
 
     def ask() -> None:
-        request = urllib.request.Request(url, headers={"User-Agent": "pip"})  # some servers refuse Python-urllib
+        # Some servers refuse the name that urllib would give.
+        request = urllib.request.Request(url, headers={"User-Agent": "quantization-kata"})
         with contextlib.suppress(Exception), urllib.request.urlopen(request, timeout=PATIENCE):
             answers.append(True)
 

@@ -19,6 +19,14 @@ NEAR_TIE = 1e-4  # within this of a tie, either neighbouring code is right
 HALF = torch.finfo(torch.float16)
 PRODUCT = 2**-20  # of the sum of the absolute contributions, for a float32 result of an integer product
 
+# ex10
+HALF_ROUNDING = 2**-11  # how far a float16 may be from the number it stands for, relatively
+EXTRA_BITS = 0.07  # a weight, of a state dict beside codes and scales: the odd byte at the end, a size kept as a tensor
+EXTRA_BITS_IN_MEMORY = 0.2  # the same of all tensors that the layer keeps
+UNPACKED = 1e-4  # of the largest weight: float32 arithmetic is far below, a code that is off by one far above
+SWEEP = 0.02  # of the perplexity of a rounded GPT: what the contract leaves free, such as near-ties, moves it by less
+SURVIVED, RUINED = 0.05, 1.0  # drift at 4 bits, drift at 2 bits: what the text has to show
+
 
 def qmax(bits: int) -> int:
     return 2 ** (bits - 1) - 1

@@ -19,7 +19,7 @@ from grader.results.paths import ROOT
 from grader.results.syllabus import Exercise
 
 FOLDERS = ("exercises", "llm", "grader", "tests")
-FILES = ("LICENSE", "conftest.py", "noxfile.py", "pyproject.toml", ".gitignore", ".gitattributes")
+FILES = ("LICENSE", "conftest.py", "noxfile.py", "pyproject.toml", "constraints.txt", ".gitignore", ".gitattributes")
 LEFT_OUT = ("project", "misconceptions", "__pycache__", "*.pyc", ".*")
 SECTIONS_LEFT_OUT = ("Solutions", "Teaching with it", "What was measured", "For maintainers")  # of the README
 SCRIPTS = ROOT / "grader" / "classroom" / "platform_scripts"
@@ -109,7 +109,7 @@ def _copy_project(out: Path) -> None:
 def _write_settings(out: Path, exercises: Sequence[Exercise], seed: int, options: Sequence[str]) -> None:
     """What the platforms' scripts read: the pins, the options, and what is said until something was graded."""
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
-    (out / "requirements.txt").write_text("\n".join(groups["kata"]) + "\n")
+    (out / "requirements.txt").write_text("\n".join(["-c constraints.txt", *groups["kata"]]) + "\n")
     (out / "requirements-text.txt").write_text("\n".join(groups["text"]) + "\n")
     (out / "options.txt").write_text("".join(f"{option}\n" for option in options))
     (out / "bundle-format.txt").write_text(f"{FORMAT}\n")
@@ -127,5 +127,6 @@ def _zip(folder: Path, file: Path, pattern: str = "**/*") -> None:
 
 def _readme(text: str) -> str:
     """Without the sections that speak to others than learners."""
+    text = re.sub(r"^.*nox -s tests.*\n", "", text, flags=re.MULTILINE).replace("## Two commands", "## The command")
     sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     return "".join(s for s in sections if s.partition("\n")[0].removeprefix("## ") not in SECTIONS_LEFT_OUT)

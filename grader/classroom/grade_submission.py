@@ -21,7 +21,7 @@ from grader.results.model import FINISHED, CaseResult, ExerciseResult, FunctionR
 from grader.results.paths import EXERCISES, SOLUTIONS, TESTS
 from grader.results.safe_files import scratch_folder
 from grader.results.syllabus import Exercise
-from grader.results.text import clean, title
+from grader.results.text import clean, title_of
 from grader.run.runner import needs_not_met, run, suite_hash
 from grader.sandbox import policy
 
@@ -189,7 +189,7 @@ def _blank(exercise: Exercise, outcome: Outcome, kind: str, why: str) -> Exercis
     """An exercise without a point: all its test functions say the same."""
     case = CaseResult(outcome=outcome, kind=kind, failure=Failure(summary=why))
     functions = [
-        combine(name, sentence, points, [case]) for name, (sentence, points) in expected(exercise.name).items()
+        combine(name, points, [case], sentence) for name, (sentence, points) in expected(exercise.name).items()
     ]
     return ExerciseResult(
         name=exercise.name, title=exercise.title, track=exercise.track, points=exercise.points, functions=functions
@@ -210,7 +210,7 @@ def expected(exercise: str) -> dict[str, tuple[str, int]]:
             marks = [ast.unparse(mark) for mark in node.decorator_list]
             worth = [mark for mark in marks if mark.startswith("pytest.mark.points(")]
             points = int(worth[0].removeprefix("pytest.mark.points(").rstrip(")")) if worth else 0
-            functions[node.name] = ((ast.get_docstring(node) or "").partition("\n")[0] or title(node.name), points)
+            functions[node.name] = ((ast.get_docstring(node) or "").partition("\n")[0] or title_of(node.name), points)
     return functions
 
 
@@ -221,7 +221,7 @@ def complete(exercise: ExerciseResult) -> ExerciseResult:
     functions: list[FunctionResult] = []
     for name, (sentence, points) in expected(exercise.name).items():
         case = CaseResult(outcome="error", kind="not run", failure=Failure(summary=why))
-        function = there.get(name) or combine(name, sentence, points, [case])
+        function = there.get(name) or combine(name, points, [case], sentence)
         functions.append(replace(function, points=points, earned=points if function.outcome == "passed" else 0))
     return replace(exercise, functions=functions)
 

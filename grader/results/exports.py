@@ -151,7 +151,7 @@ def feedback(result: RunResult) -> str:
     for exercise in result.exercises:
         lines.append(f"{short_name(exercise.name)}  {exercise.title}: {exercise.earned} of {exercise.points}")
         for function in exercise.functions:
-            lines.append(f"  {function.state}: {function.title}, {function.earned} of {function.points}")
+            lines.append(f"  {function.state}, {function.earned} of {function.points}: {function.title}")
             if function.outcome != "passed":
                 lines += [f"      {line}" for line in _words(exercise, function).splitlines()]
         lines.append("")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from grader.results.failure import Failure, Frame, Match
-from grader.results.text import clean
+from grader.results.text import clean, title_of
 
 Outcome = Literal["passed", "undecided", "failed", "timeout", "crashed", "error"]
 State = Outcome | Literal["not started", "waiting"]
@@ -190,7 +190,7 @@ class RunResult:
         return run_of(_map_texts(asdict(self), change))
 
 
-def combine(name: str, title: str, points: int, cases: Iterable[CaseResult]) -> FunctionResult:
+def combine(name: str, points: int, cases: Iterable[CaseResult], title: str = "") -> FunctionResult:
     """What the cases of one test function add up to: its points are earned when every case passed."""
     cases = list(cases)
     worst = _worst(cases)
@@ -198,7 +198,7 @@ def combine(name: str, title: str, points: int, cases: Iterable[CaseResult]) -> 
         **{key: getattr(worst, key) for key in CaseResult.__dataclass_fields__}
         | {
             "name": name,
-            "title": title,
+            "title": title or title_of(name),
             "points": points,
             "earned": points if worst.outcome == "passed" else 0,
             "seconds": round(sum(case.seconds for case in cases), 3),

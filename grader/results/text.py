@@ -15,9 +15,10 @@ def legible(text: str) -> str:
     return "".join(c for c in text if c in "\t\n" or (" " <= c <= "\ud7ff") or ("\ue000" <= c <= "\ufffd"))
 
 
-def title(test: str) -> str:
-    """test_ties_go_to_the_even_code -> ties go to the even code"""
-    return test.removeprefix("test_").replace("_", " ")
+def title_of(test: str) -> str:
+    """test_ties_go_to_the_even_code -> Ties go to the even code."""
+    words = test.removeprefix("test_").replace("_", " ")
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def short_name(exercise: str) -> str:

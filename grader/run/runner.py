@@ -338,5 +338,5 @@ class _Suite:
             tests = self._cases_of(name)
             first = self.tests[tests[0]]
             cases = [self.cases[test] for test in tests if test in self.cases]
-            results.append(combine(name, first["title"], first["points"], cases))
+            results.append(combine(name, first["points"], cases, first["title"]))
         return results

@@ -97,7 +97,7 @@ class Board:
         exercise = result.exercises[0]
         self.print("", self._heading(result), "", *self._broken(result))
         self.print(self._rows([exercise], [exercise], STATE), "")
-        told: set = {result.broken} - {""}
+        told: set = {f.failure.cause for f in exercise.functions if f.failure and f.kind == "environment"}
         for function in exercise.functions:
             self.print(self._test(function))
             for case in self._explained_cases(function):

@@ -138,7 +138,7 @@ class LocalStudent:
         self._last_call = name
         function = getattr(load_exercise.load(self.submission, self._exercise), name, None)
         if not callable(function):
-            raise load_exercise.Problem("not started", f"{self._exercise}.py has no function `{name}`")
+            raise load_exercise.not_started(f"{self._exercise}.py has no function `{name}`")
         return function
 
     def _call(self, function: Callable, name: str, args: tuple, kwargs: dict) -> Any:

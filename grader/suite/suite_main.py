@@ -24,7 +24,7 @@ import pytest
 from grader.results.failure import Failure
 from grader.results.model import CaseResult
 from grader.results.paths import ROOT
-from grader.results.text import title
+from grader.results.text import title_of
 
 LARGEST_FILE = 1 << 30  # bytes: no checkpoint is near it, and an endless print does not fill the disk
 LONGEST_TEXT = 8_000  # characters of a text that travels
@@ -147,7 +147,7 @@ def _description(item: pytest.Function) -> dict:
     return {
         "id": item.nodeid,
         "name": item.originalname,
-        "title": first_line or title(item.originalname),
+        "title": first_line or title_of(item.originalname),
         "case": item.callspec.id if hasattr(item, "callspec") else "",
         "points": points.args[0] if points else 0,
         "seconds": timeout.args[0] if timeout else None,

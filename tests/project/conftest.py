@@ -1,38 +1,59 @@
-"""The gate's table at the end of a run: of each exercise the wrong answers caught and the right ones accepted."""
+"""Options and fixtures of the project's own tests, and the gate's table at the end of a run.
 
+Quick tests run always. Those marked `whole` run with --whole, or with --unverified where they are about an exercise
+that changed since all of its answers were tried (tests/project/verified.py).
+"""
+
+import fcntl
 import signal
-from collections import Counter
+import tempfile
+from pathlib import Path
 
 import pytest
 
-TABLE = pytest.StashKey[dict[str, dict[str, str]]]()
+from tests.project import verified
+
 COLUMNS = ("wrong answers caught", "recognized", "right answers accepted", "seeds")
+UNVERIFIED = pytest.StashKey[set[str]]()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--whole", action="store_true", help="all cases of what takes turns, seed by seed")
+    parser.addoption("--whole", action="store_true", help="everything, nothing left out")
+    parser.addoption("--unverified", action="store_true", help="all answers of those exercises that changed")
+    parser.addoption("--record", action="store_true", help="with --whole: write tests/project/verified.toml")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "in_turns(n): one in n of a test's cases a run, which ones the seed decides")
+    config.addinivalue_line("markers", "whole: left out of a quick run")
+    config.addinivalue_line("markers", "alone: nothing else may run meanwhile, for the sake of a clock")
+    config.stash[UNVERIFIED] = verified.unverified() if config.option.unverified else set()
 
 
 def pytest_collection_modifyitems(config, items):
     if config.option.whole or config.option.keyword or any("::" in word for word in config.args):
         return
-    numbers, left = Counter(), []
-    for item in items:
-        if mark := item.get_closest_marker("in_turns"):
-            number = numbers[item.originalname] = numbers[item.originalname] + 1
-            if number % mark.args[0] != config.option.seed % mark.args[0]:
-                left.append(item)
+    left = [item for item in items if item.get_closest_marker("whole") and not _is_due(item)]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]
 
 
-@pytest.fixture(scope="session")
+def _is_due(item) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return parameters.get("name") in item.config.stash[UNVERIFIED]
+
+
+@pytest.fixture
 def whole(request) -> bool:
-    return request.config.option.whole
+    """Whether all answers of the exercise `name` are tried."""
+    return request.config.option.whole or _is_due(request.node)
+
+
+@pytest.fixture(autouse=True)
+def _cores(request):
+    """Tests run side by side in several processes; one that is marked `alone` waits for the others, and they for it."""
+    with Path(tempfile.gettempdir(), "kata-tests.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH)
+        yield
 
 
 def pytest_sessionstart():
@@ -61,14 +82,26 @@ def behind_walls(tmp_path):
 
 
 @pytest.fixture
-def table(request) -> dict[str, dict[str, str]]:
-    """table[exercise][column] is what the gate found: "37 of 37"."""
-    return request.config.stash.setdefault(TABLE, {})
+def table(record_property):
+    """table(exercise, column, "37 of 37"): what the gate found, for its table."""
+
+    def note(exercise: str, column: str, found: str) -> None:
+        record_property(f"{exercise}: {column}", found)
+
+    return note
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    rows = config.stash.get(TABLE, {})
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    cells = dict(pair for report in reports if report.when == "call" for pair in report.user_properties)
+    rows: dict[str, dict[str, str]] = {}
+    for key, found in cells.items():
+        exercise, _, column = key.partition(": ")
+        rows.setdefault(exercise, {})[column] = found
     if rows:
         terminalreporter.section("wrong and right answers")
-        for name, cells in ({"": {column: column for column in COLUMNS}} | rows).items():
-            terminalreporter.write_line(f"{name:<22}" + "".join(f"{cells.get(c, ''):<{len(c) + 3}}" for c in COLUMNS))
+        for name, row in ({"": {column: column for column in COLUMNS}} | dict(sorted(rows.items()))).items():
+            terminalreporter.write_line(f"{name:<22}" + "".join(f"{row.get(c, ''):<{len(c) + 3}}" for c in COLUMNS))
+    if config.option.record and config.option.whole:
+        failed = {name for name in rows for report in terminalreporter.stats.get("failed", []) if name in report.nodeid}
+        verified.record({name for name, row in rows.items() if len(row) == len(COLUMNS)} - failed)

@@ -21,10 +21,12 @@ KATA = Path(__file__).resolve().with_name("kata")
 PYTHON = KATA / ".venv" / "bin" / "python"
 WEIGHTS = Path("llm", "checkpoint", "gpt.safetensors")
 CHECKSUM = KATA / "llm" / "checkpoint" / "gpt.safetensors.sha256"
+FORMAT = "2"  # of the bundle, in its bundle-format.txt
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def main() -> None:
+    check_format()
     checkout = Path.cwd()
     take_weights(checkout)
     set_up()
@@ -34,7 +36,7 @@ def main() -> None:
     command = [
         PYTHON,
         "-m",
-        "grader.classroom.grade_submission",
+        "grader.commands.grade",
         checkout,
         "--out",
         checkout,
@@ -43,6 +45,15 @@ def main() -> None:
         *options,
     ]
     sys.exit(subprocess.run(command, cwd=KATA, env=environment).returncode)
+
+
+def check_format() -> None:
+    """This file and the folder beside it come from one bundle: what an earlier version made is not guessed at."""
+    file = KATA / "bundle-format.txt"
+    found = file.read_text().strip() if file.is_file() else "1"
+    if found != FORMAT:
+        remedy = "run `nox -s bundle -- classroom50` again and replace both"
+        sys.exit(f"{KATA} has bundle format {found}, and this file needs {FORMAT}: {remedy}")
 
 
 def take_weights(checkout: Path) -> None:

@@ -3,6 +3,10 @@
 # AUTOGRADER_ROOT may name another folder than /autograder; KATA_TORCH_INDEX another index for PyTorch, or none ("").
 set -euo pipefail
 cd "${AUTOGRADER_ROOT:-/autograder}/source"
+if [ "$(cat bundle-format.txt 2>/dev/null)" != 2 ]; then
+  echo "this autograder was built from parts of two versions: run \`nox -s bundle -- gradescope\` and upload it again" >&2
+  exit 1
+fi
 
 new_enough() { command -v "$1" >/dev/null && "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'; }
 find_python() {
@@ -28,5 +32,5 @@ fi
 # A worker may be given a user of its own: it has to read what it runs, and nothing that gives answers away.
 chmod -R a+rX .
 chmod -R go-rwx solutions tests/test_*.py tests/misconceptions.zip not-graded.json
-.venv/bin/python -m grader.classroom.grade_submission --help >/dev/null
+.venv/bin/python -m grader.commands.grade --help >/dev/null
 echo "the kata's autograder is ready"

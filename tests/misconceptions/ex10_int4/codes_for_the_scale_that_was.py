@@ -1,7 +1,7 @@
 """Makes codes for a scale from before it was raised to 2**-14. Which scale are codes multiplied with in the end?"""
 
-# caught by: test_scales_stay_normal_and_zeros_stay_zero
-# says: called quantize_grouped(w, ... rows of size ... down to ... and ... codes ... expected code ... the nearest
+# caught by: test_weights_of_every_size_are_quantized
+# says: called quantize_grouped(w, ... rows of size ... down to ... codes ... expected code ... the nearest
 
 import copy
 from collections.abc import Iterable

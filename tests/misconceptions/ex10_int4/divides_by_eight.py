@@ -1,6 +1,6 @@
 """Divides by 2 ** (bits - 1). Which is the largest code of the symmetric grid?"""
 
-# caught by: test_every_group_has_a_scale_and_the_nearest_codes
+# caught by: test_every_group_has_a_scale_of_its_own
 # says: called quantize_grouped(w, ... w ... scales got ... at ... expected ... max|group| / qmax
 
 import copy

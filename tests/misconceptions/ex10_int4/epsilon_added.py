@@ -1,7 +1,7 @@
 """Adds 1e-3 to every scale. What does that do to weights of size 1e-3?"""
 
-# caught by: test_scales_stay_normal_and_zeros_stay_zero
-# says: called quantize_grouped(w, ... rows of size ... down to ... and ... scales ... expected ... max|group| / qmax
+# caught by: test_weights_of_every_size_are_quantized
+# says: called quantize_grouped(w, ... rows of size ... down to ... scales ... expected ... max|group| / qmax
 
 import copy
 from collections.abc import Iterable

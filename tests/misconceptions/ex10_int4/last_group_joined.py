@@ -1,6 +1,6 @@
 """Lets the short group at the end share the scale of the one before. How many groups do 70 columns make?"""
 
-# caught by: test_every_group_has_a_scale_and_the_nearest_codes
+# caught by: test_every_group_has_a_scale_of_its_own
 # says: called quantize_grouped(w, ... w ... scales got ... at ... expected ... max|group| / qmax
 
 import copy

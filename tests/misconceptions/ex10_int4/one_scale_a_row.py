@@ -1,6 +1,6 @@
 """Takes one scale for a row whatever the group size. Which columns share a scale?"""
 
-# caught by: test_every_group_has_a_scale_and_the_nearest_codes
+# caught by: test_every_group_has_a_scale_of_its_own
 # says: called quantize_grouped(w, ... w ... 64)[1] got float16 ... in ... expected a float16 tensor of shape
 
 import copy

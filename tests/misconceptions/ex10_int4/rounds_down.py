@@ -1,6 +1,6 @@
 """Rounds codes down. Which is the nearest code of -0.1?"""
 
-# caught by: test_every_group_has_a_scale_and_the_nearest_codes
+# caught by: test_every_code_is_the_nearest_for_the_scale_that_is_returned
 # says: called quantize_grouped(w, ... w ... codes ... expected code ... the nearest
 
 import copy

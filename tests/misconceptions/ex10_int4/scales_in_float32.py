@@ -1,6 +1,6 @@
 """Returns scales in float32. What does a scale cost per weight, at 32 weights a group?"""
 
-# caught by: test_every_group_has_a_scale_and_the_nearest_codes
+# caught by: test_every_group_has_a_scale_of_its_own
 # says: called quantize_grouped(w, ... w ... 64)[1] got float32 ... in ... expected a float16 tensor of shape
 
 import copy

@@ -57,14 +57,14 @@ def own(number: int) -> likeness.Pieces:
 def test_a_disguised_copy_is_found(disguised):
     programs = {"original": likeness.pieces(SOLUTIONS, STUBS), "copy": likeness.pieces(disguised, STUBS)}
     programs |= {f"own {k}": own(k) for k in range(3)}
-    likeness, like_solutions = likeness.compare(programs, programs["original"])["copy"]
-    assert likeness.other == "original" and likeness.share > 0.8 and like_solutions > 0.7
+    found, like_solutions = likeness.compare(programs, programs["original"])["copy"]
+    assert found.other == "original" and found.share > 0.8 and like_solutions > 0.7
 
 
 def test_two_peoples_own_work_is_not(disguised):
     programs = {f"own {k}": own(k) for k in range(4)} | {"copy": likeness.pieces(disguised, STUBS)}
     found = likeness.compare(programs)
-    assert all(likeness.share < 0.5 for likeness, _ in found.values())
+    assert all(like.share < 0.5 for like, _ in found.values())
 
 
 def test_several_copies_in_a_larger_class_are_found_as_well(disguised):

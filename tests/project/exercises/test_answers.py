@@ -21,9 +21,8 @@ WRONG_AT_LEAST = dict.fromkeys(["ex01", "ex02", "ex04", "ex05", "ex06"], 10)  # 
 RIGHT_AT_LEAST = dict.fromkeys(["ex01", "ex02", "ex04", "ex05"], 5)  # of the others 3
 MORE_SEEDS = 2  # besides this run's own, for the tests that are quick and depend on it
 LONG = {"ex06", "ex08", "ex09"}  # not asked for a diagnosis of every test
-WRONG_TURNS = {"ex09": 3, "ex10": 2, "ex12": 2, "ex13": 2}  # one in so many of the answers, by the seed
-RIGHT_TURNS = {"ex06": 3, "ex08": 3, "ex09": 5, "ex10": 3, "ex12": 3, "ex13": 3}
-TURNS = 3  # one with every third seed, also for being diagnosed
+QUICK_WRONG, QUICK_RIGHT = 4, 1  # answers of an exercise in a quick run
+DIAGNOSED = 3  # one in so many is compared with known mistakes
 DIAGNOSIS = 5  # seconds: too few for tests of the whole GPT
 ALIKE = {  # these all come to factors of one, so that no value tells them apart
     "ex12": {
@@ -35,7 +34,8 @@ ALIKE = {  # these all come to factors of one, so that no value tells them apart
     }
 }
 RIGHT_ELSEWHERE = {"ex12": {"columns_one_by_one"}}  # where the search finds the same alpha either way: in most tests
-EVERY = pytest.mark.parametrize("name", EXERCISES)
+NAMES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in EXERCISES]  # what one process found stays
+EVERY = pytest.mark.parametrize("name", NAMES)
 
 
 def answers(folder: Path, name: str) -> list[Path]:
@@ -52,32 +52,38 @@ class Gate:
     seeds: tuple[int, ...]
 
 
-def in_turn(files: list[Path], turns: dict[str, int], name: str, seed: int, whole: bool) -> list[Path]:
-    turn = 1 if whole else turns.get(name[:4], 1)
-    return files[seed % turn :: turn]
+def some(files: list[Path], number: int) -> list[Path]:
+    """So many of them, from the beginning to the end."""
+    return [files[k * len(files) // number] for k in range(min(number, len(files)))]
+
+
+def is_quick(wrong: Path) -> bool:
+    """Whether the test that catches it runs no whole GPT."""
+    return "gpt" not in CAUGHT_BY.search(wrong.read_text())[1]
 
 
 @functools.cache
 def gate(name: str, seed: int, whole: bool) -> Gate:
     """Runs them, in as few processes as the machine has cores."""
-    wrong = in_turn(answers(WRONG, name), WRONG_TURNS, name, seed, whole)
-    right = in_turn(answers(RIGHT, name), RIGHT_TURNS, name, seed, whole)
+    wrong, right = answers(WRONG, name), answers(RIGHT, name)
+    if not whole:
+        wrong, right = some([f for f in wrong if is_quick(f)] or wrong, QUICK_WRONG), some(right, QUICK_RIGHT)
     solution = graded.ROOT / "solutions" / f"{name}.py"
-    seeds = tuple(seed + k for k in range(1 + MORE_SEEDS))
+    seeds = tuple(seed + k for k in range(1 + (MORE_SEEDS if whole else 0)))
     with tempfile.TemporaryDirectory() as folder:
         submissions = [str(path) for path in graded.standing_in(Path(folder), [*wrong, *right])]
         jobs = []
         for k, (file, submission) in enumerate(zip(wrong, submissions[: len(wrong)], strict=True)):
-            diagnosis = DIAGNOSIS if k % TURNS == seed % TURNS and not name.startswith("ex09") else 0
+            diagnosis = DIAGNOSIS if k % DIAGNOSED == 0 and not name.startswith("ex09") else 0
             test = CAUGHT_BY.search(file.read_text())[1]
             jobs.append(graded.Job(submission, (name,), seed, test, diagnosis=diagnosis))
         for submission in submissions[len(wrong) :]:
             jobs += [graded.Job(submission, (name,), s, random_only=s != seed) for s in seeds]
-        if name[:4] not in LONG:
+        if whole and name[:4] not in LONG:
             plugin = "tests.project.fails_after_all"
             jobs.append(graded.Job(str(solution.parent), (name,), seed, diagnosis=DIAGNOSIS, plugin=plugin))
         # nothing else may run beside the suite whose verdict is about speed
-        reports = iter(graded.run_shared(jobs, 1 if name.startswith("ex08") else 2))
+        reports = iter(graded.run_shared(jobs, 1 if name.startswith("ex08") else graded.PROCESSES))
         return Gate(
             {file: next(reports) for file in wrong},
             {file: [next(reports) for _ in seeds] for file in right},
@@ -101,7 +107,7 @@ def test_a_wrong_answer_speaks_to_the_learner_and_names_its_test(name):
         assert " think " not in SAYS.search(text)[1], file  # a diagnosis puts a question of its own there
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @EVERY
 def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(name, seed, whole, table):
     escaped, mistaken, asked, recognized = {}, {}, 0, 0
@@ -114,19 +120,18 @@ def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(nam
         found = {known for case in cases for known in case["misconceptions"]}
         too_long = "_gpt" in CAUGHT_BY.search(file.read_text())[1]
         if file.stem not in ALIKE.get(name[:4], ()) and not too_long:
-            asked += k % TURNS == seed % TURNS
+            asked += k % DIAGNOSED == 0
             recognized += file.stem in found
         if found and file.stem not in found:
             mistaken[file.stem] = found
-    row = table.setdefault(name, {})
-    row["wrong answers caught"] = f"{len(tried) - len(escaped)} of {len(tried)}"
-    row["recognized"] = f"{recognized} of {asked}" if not name.startswith("ex09") else "not asked"
+    table(name, "wrong answers caught", f"{len(tried) - len(escaped)} of {len(tried)}")
+    table(name, "recognized", f"{recognized} of {asked}" if not name.startswith("ex09") else "not asked")
     assert not escaped
     assert not mistaken
     assert name[:4] in LONG or recognized >= 0.7 * asked  # within a time, on a machine that may be busy
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @EVERY
 def test_each_right_answer_passes_everything(name, seed, whole, table):
     of_it, rejected = gate(name, seed, whole), {}
@@ -139,14 +144,14 @@ def test_each_right_answer_passes_everything(name, seed, whole, table):
                 bad = [case for case in cases if case["outcome"] not in fine]
                 if bad:
                     rejected[file.stem] = f"seed {s}, {test}: {bad[0]['message'][:500]}"
-    row = table.setdefault(name, {})
-    row["right answers accepted"] = f"{len(of_it.right) - len(rejected)} of {len(of_it.right)}"
-    row["seeds"] = ", ".join(map(str, of_it.seeds))
+    table(name, "right answers accepted", f"{len(of_it.right) - len(rejected)} of {len(of_it.right)}")
+    table(name, "seeds", ", ".join(map(str, of_it.seeds)))
     assert not rejected
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", [name for name in EXERCISES if name[:4] not in LONG])
+@pytest.mark.timeout(1800)
+@pytest.mark.whole
+@pytest.mark.parametrize("name", [name for name in NAMES if name.values[0][:4] not in LONG])
 def test_right_values_look_like_no_mistake(name, seed, whole):
     cases = [case for cases in gate(name, seed, whole).sabotaged.values() for case in cases]
     assert cases and all(case["message"].startswith("whatever it is given") for case in cases)

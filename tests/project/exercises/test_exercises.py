@@ -124,7 +124,6 @@ def test_run_as_a_script_it_says_what_to_type(folder, name):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.in_turns(2)
 @EVERY
 def test_a_demonstration_runs(name):
     environment = {"PATH": "/usr/bin:/bin", "OMP_WAIT_POLICY": "PASSIVE"}

@@ -8,6 +8,7 @@ import pytest
 
 from grader.classroom import grade_submission
 from grader.results import exports, syllabus
+from grader.results.failure import Failure
 from grader.results.model import CaseResult, ExerciseResult, RunResult, combine
 
 ENVIRONMENT = {
@@ -46,9 +47,12 @@ def function(name: str, points: int, outcome: str, **rest):
 def result() -> RunResult:
     one = [
         function("test_a_law", 6, "passed", measured={"size ratio": 3.2}, seconds=1.25),
-        function("test_another", 4, "failed", message="got \x1b[31m1\x00\ncalled    f(<x>)", hint="Why?"),
+        function("test_another", 4, "failed", failure=Failure(called="f(<x>)", got="\x1b[31m1\x00", think="Why?")),
     ]
-    two = [function("test_speed", 2, "undecided", message="too slow"), function("test_rest", 8, "passed")]
+    two = [
+        function("test_speed", 2, "undecided", failure=Failure(summary="too slow")),
+        function("test_rest", 8, "passed"),
+    ]
     exercises = [
         ExerciseResult(name="ex01_a", title="A", track="core", points=10, functions=one),
         ExerciseResult(name="ex02_b", title="B", track="core", points=10, functions=two, stood_in=["ex01_a"]),
@@ -101,11 +105,11 @@ def test_classroom50_takes_the_time_of_the_commit(result):
 
 
 def test_what_students_read_says_every_test_and_no_fence_can_be_closed(result):
-    result.exercises[0].functions[1].message = "got\n```\n# I passed\n````"
+    result.exercises[0].functions[1].failure.got = "1\n```\n# I passed\n````"
     text = exports.markdown(result)
-    assert "### 14 of 20 points" in text and "| ex01 another | failed | 0 of 4 |" in text
+    assert "### 14 of 20 points" in text and "| ex01 Another. | failed | 0 of 4 |" in text
     assert text.count("\n`````") == 2
-    assert "undecided: speed, 0 of 2" in exports.feedback(result)
+    assert "undecided, 0 of 2: Speed." in exports.feedback(result)
     assert "      think     Why?" in exports.feedback(result)
 
 
@@ -133,15 +137,17 @@ def test_junit_is_xml_whatever_was_printed(result):
 
 @pytest.mark.parametrize("exercise", syllabus.load(), ids=lambda e: e.short)
 def test_what_is_expected_of_a_suite_is_what_it_holds(exercise):
-    points = grade_submission.expected(exercise.name)
-    assert sum(points.values()) == exercise.points and all(points.values())
+    points = [points for _, points in grade_submission.expected(exercise.name).values()]
+    assert sum(points) == exercise.points and all(points)
 
 
 def test_before_anything_is_judged_there_are_no_points_and_all_tests(tmp_path):
     exercises = syllabus.load()
     blank = grade_submission.nothing(tmp_path, exercises, 1, "grading did not end", "")
     record = json.loads(exports.gradescope(blank))
-    assert record["score"] == 0 and len(record["tests"]) == sum(len(grade_submission.expected(e.name)) for e in exercises)
+    assert record["score"] == 0 and len(record["tests"]) == sum(
+        len(grade_submission.expected(e.name)) for e in exercises
+    )
     assert all("grading did not end" in test["output"] for test in record["tests"])
 
 
@@ -152,5 +158,5 @@ def test_a_function_that_nobody_expects_earns_nothing_and_one_that_is_missing_is
     exercise = ExerciseResult(name=name, title="", track="core", points=10, functions=functions)
     complete = grade_submission.complete(exercise)
     assert {f.name for f in complete.functions} == set(grade_submission.expected(name))
-    assert complete.earned == grade_submission.expected(name)[there]
+    assert complete.earned == grade_submission.expected(name)[there][1]
     assert all(f.kind == "not run" for f in complete.functions if f.name != there)

@@ -1,16 +1,26 @@
 """The result model: what cases add up to, what state an exercise is in, and nothing lost on the way through JSON."""
 
 import json
-import math
-from pathlib import Path
 
 import pytest
 
 from grader.results.exports import feedback
+from grader.results.failure import Failure, Frame, Match
 from grader.results.model import CaseResult, ExerciseResult, FunctionResult, Host, RunResult, combine
-from grader.results.safe_files import write_whole
-from grader.suite.suite_main import _portable
 
+EVERYTHING = Failure(
+    summary="a sentence",
+    called="f(√n)",
+    got="1",
+    expected="2",
+    raised="ValueError: x",
+    think="Why?",
+    also=["f(3)"],
+    notes=["a note"],
+    matches=[Match(name="floors", does="rounds down", think="Which way?", agree="all 3 codes agree")],
+    case="int4",
+    frames=[Frame(file="ex01.py", line=3, function="f", text="return 1")],
+)
 HOST = Host(
     cpu="a processor",
     cores=2,
@@ -50,21 +60,27 @@ def test_points_are_earned_when_every_case_passed(outcome):
 def test_what_a_learners_code_says_is_text_in_every_view():
     says = "a\x1b[2J\x1b]0;b\x07\u202ec\td\r\ne\x00\ud800"
     shown = "a]0;bc\td\ne"
-    case = CaseResult(outcome="failed", message=says, hint=says, output=says, file=says)
+    texts = {name: says for name in ("summary", "called", "got", "expected", "think", "raised", "case")}
+    frames = [Frame(file=says, line=1, function=says, text=says)]
+    failure = Failure(**texts, also=[says], notes=[says], frames=frames)
+    case = CaseResult(outcome="failed", failure=failure, output=says, file=says)
     result = run_of(exercise(combine("test_a_law", 2, [case]), problem=says))
     for read in (result, RunResult.from_json(result.to_json())):
         (one,) = read.functions
-        assert {one.message, one.hint, one.output, one.file, read.exercises[0].problem} == {shown}
+        found = one.failure
+        said = {getattr(found, name) for name in texts} | {*found.also, *found.notes}
+        said |= {part for frame in found.frames for part in (frame.file, frame.function, frame.text)}
+        assert said | {one.output, one.file, read.exercises[0].problem} == {shown}
     assert "      a]0;bc" in feedback(result) and not set("\x1b\x07\r\x00\u202e") & set(feedback(result))
 
 
 def test_the_first_of_the_worst_cases_speaks():
     cases = [
-        CaseResult(outcome="failed", message="a", case="int8"),
-        CaseResult(outcome="crashed", message="b", case="int4"),
-        CaseResult(outcome="crashed", message="c", case="int2"),
+        CaseResult(outcome="failed", failure=Failure(got="a"), case="int8"),
+        CaseResult(outcome="crashed", failure=Failure(got="b"), case="int4"),
+        CaseResult(outcome="crashed", failure=Failure(got="c"), case="int2"),
     ]
-    assert combine("test_a_law", 1, cases).message == "b"
+    assert combine("test_a_law", 1, cases).failure.got == "b"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +111,7 @@ def test_an_exercise_that_waits_or_has_no_suite_has_no_other_state():
 def test_json_loses_nothing_and_adds_states_and_totals():
     result = run_of(
         exercise(
-            function(measured={"drift": -0.0002}), function("failed", "wrong", message="√n", output="x\n", line=3)
+            function(measured={"drift": -0.0002}), function("failed", "wrong", failure=EVERYTHING, output="x\n", line=3)
         ),
         exercise(waits_for=["ex01_round_trip"]),
     )
@@ -107,6 +123,11 @@ def test_json_loses_nothing_and_adds_states_and_totals():
     assert record["exercises"][0]["functions"][1]["line"] == 3
 
 
+def test_an_earlier_versions_result_is_refused_in_words():
+    with pytest.raises(ValueError, match="a result of format 1, and this version reads format 2: grade again"):
+        RunResult.from_json('{"format": 1, "exercises": []}')
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", '{"format": 0}', "no JSON at all"])
 def test_json_of_another_kind_is_refused(text):
     with pytest.raises(ValueError):
@@ -114,34 +135,28 @@ def test_json_of_another_kind_is_refused(text):
 
 
 def test_what_is_wrong_with_the_installation_is_told_apart():
-    assert run_of(exercise(function("failed", "wrong", message="no"))).broken == ""
-    assert run_of(exercise(function("error", "environment", message="no checkpoint"))).broken == "no checkpoint"
+    assert run_of(exercise(function("failed", "wrong", failure=Failure(summary="no")))).broken == ""
+    assert (
+        run_of(exercise(function("error", "environment", failure=Failure(summary="no checkpoint")))).broken
+        == "no checkpoint"
+    )
     assert run_of(exercise(problem="no suite")).broken == "no suite"
 
 
-def test_a_verdict_travels_in_bounds_and_with_its_question_apart():
-    verdict = {"outcome": "failed", "kind": "wrong", "file": None, "line": None, "output": "y" * 100_000}
-    verdict["message"] = "heading\n  called    f(x)\n  think     Which one?"  # indented as pytest does
-    verdict["measured"] = {"drift": math.nan, "size ratio": 3}
-    portable = _portable(verdict)
-    assert portable["message"] == "heading\ncalled    f(x)"
-    assert portable["hint"] == "Which one?"
-    assert portable["measured"] == {"size ratio": 3.0}
-    assert len(portable["output"]) < 10_000
+def test_laws_that_share_a_function_are_kept_and_parameter_sets_are_not():
+    cases = [CaseResult(outcome="passed", case="Zeros stay zero."), CaseResult(outcome="failed", case="int4")]
+    assert [law.case for law in combine("test_a_law", 1, cases).laws] == ["Zeros stay zero."]
+    result = run_of(exercise(combine("test_a_law", 1, cases)))
+    assert RunResult.from_json(result.to_json()) == result
 
 
-def _no_room(*_):
-    raise OSError("no room on the disk")
+def test_every_text_can_be_changed_whatever_it_holds():
+    """Also where JSON would write it in another way: a path that is not ASCII."""
+    result = run_of(exercise(function("failed", failure=Failure(got='in "/tmp/ä/x.py"'), file="/tmp/ä/x.py")))
+    (one,) = result.with_texts(lambda text: text.replace("/tmp/ä/", "")).functions
+    assert (one.failure.got, one.file) == ('in "x.py"', "x.py")
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    file = tmp_path / "result.json"
-    file.write_text("the run before")
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="disk"):
-        patched.setattr(Path, "write_bytes", _no_room)
-        write_whole(file, "this run")
-    assert file.read_text() == "the run before" and list(tmp_path.iterdir()) == [file]
-    write_whole(file, "half a character: \udc80")
-    assert file.read_text() == "half a character: \\udc80"
-    write_whole(file, "this run")
-    assert file.read_text() == "this run"
+def test_a_title_is_a_sentence():
+    assert function().title == "A law."
+    assert combine("test_a_law", 1, [CaseResult(outcome="passed")], "Zeros stay zero.").title == "Zeros stay zero."

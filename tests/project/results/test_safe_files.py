@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_other_ends_are_as_with_ctrl_c(tmp_path, polite):
             os.kill(os.getpid(), polite)
             time.sleep(5)
 
-    assert outcome.outcome(work) == 130
+    assert outcome(work) == 130
     assert not list(tmp_path.iterdir()) and signal.getsignal(polite) is signal.SIG_DFL
 
 
@@ -94,4 +95,21 @@ def test_a_stack_that_a_student_wrote_shows_no_file_but_the_students(tmp_path):
     stack = f'  File "{mine.parent}/../secret", line 1 in f\n  File "{mine}", line 1 in g\n'
     places = process_failure.own_frames(stack, str(mine.parent))
     assert [place.function for place in places] == ["g"]
-    assert "the answer" not in process_failure.crashed(-11, stack, str(mine.parent)).place.__str__()
+    assert "the answer" not in str(process_failure.crashed(-11, stack, str(mine.parent)).frames)
+
+
+def _no_room(*_):
+    raise OSError("no room on the disk")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "result.json"
+    file.write_text("the run before")
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="disk"):
+        patched.setattr(Path, "write_bytes", _no_room)
+        write_whole(file, "this run")
+    assert file.read_text() == "the run before" and list(tmp_path.iterdir()) == [file]
+    write_whole(file, "half a character: \udc80")
+    assert file.read_text() == "half a character: \\udc80"
+    write_whole(file, "this run")
+    assert file.read_text() == "this run"

@@ -29,6 +29,10 @@ MEMORY = 1 << 30  # bytes for a worker: more take a slow machine longer than tha
 DISK = 512 << 20  # bytes for its files
 LIMIT, LIMIT_TIMED = 90, 240  # for a submission
 SEED = 1
+QUICK = (  # one of a kind, in every run: about values, verdicts, the process, time, memory, disk, files, other processes
+    *("correct", "wrong", "always_equal", "forged_report", "exit_in_a_call", "segfault", "endless_loop"),
+    *("huge_allocation", "fills_the_disk", "reads_solutions", "fork_chain", "brings_conftest", "output_flood"),
+)
 
 
 class Silent:
@@ -109,8 +113,10 @@ def _graded(name: str, built: policy.Walls) -> tuple[RunResult, float, list[int]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.in_turns(4)
-@pytest.mark.parametrize("name", samples())
+@pytest.mark.xdist_group("hostile")
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.whole] * (name not in QUICK)) for name in samples()]
+)
 def test_it_earns_what_it_earned_and_is_gone(name, outcomes):
     text = text_of(samples()[name])
     result, seconds, left = outcomes[name]

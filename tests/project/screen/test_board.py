@@ -5,11 +5,18 @@ import re
 import pytest
 
 from grader.results import syllabus
+from grader.results.failure import Failure, Frame, Match
 from grader.results.model import CaseResult, ExerciseResult, FunctionResult, RunResult, combine
 from grader.results.syllabus import Exercise
 from grader.screen.board import Board, is_plain
 
-WRONG = "quantize(w, scale) is not right\ncalled    quantize(w, scale)\ngot       code 3 ≠ √2\nexpected  code 4, ± 0"
+
+def mistake(got: str = "code 3 ≠ √2", expected: str = "code 4, ± 0", **rest) -> Failure:
+    return Failure(called="quantize(w, scale)", got=got, expected=expected, **rest)
+
+
+def said(summary: str, **rest) -> Failure:
+    return Failure(summary=summary, **rest)
 
 
 def law(name: str, outcome: str, **rest) -> FunctionResult:
@@ -60,9 +67,9 @@ def show(capsys, monkeypatch):
 @pytest.mark.parametrize("plain", [False, True], ids=["boxes", "plain"])
 @pytest.mark.parametrize("one", [False, True], ids=["board", "exercise"])
 def test_the_longest_messages_keep_to_the_screen(show, plain, one):
-    long = law("a_law_with_a_long_name " * 3, "failed", kind="wrong", message=WRONG + "\n" + "many words " * 200)
+    long = law("a_law_with_a_long_name " * 3, "failed", kind="wrong", failure=mistake(expected="many words " * 200))
     prints = law(
-        "prints", "failed", kind="wrong", message=WRONG, output="loud " * 1000 + "\n" + "x" * 5000 + "\n" * 400
+        "prints", "failed", kind="wrong", failure=mistake(), output="loud " * 1000 + "\n" + "x" * 5000 + "\n" * 400
     )
     exercises = course(14)
     text = show(result_of(long, prints, *[long] * 6, exercises=exercises), exercises, plain, one)
@@ -74,13 +81,13 @@ def test_the_longest_messages_keep_to_the_screen(show, plain, one):
 @pytest.mark.parametrize("plain", [False, True], ids=["boxes", "plain"])
 def test_usual_boards_fit_on_a_screen_and_say_what_to_do(show, plain):
     exercises = course()
-    wrong = law("codes_are_nearest", "failed", kind="wrong", message=WRONG, file="exercises/ex01_name.py", line=12)
+    wrong = law("codes_are_nearest", "failed", kind="wrong", failure=mistake(), file="exercises/ex01_name.py", line=12)
     text = show(result_of(law("passes", "passed"), wrong, wrong, exercises=exercises), exercises, plain)
     assert len(text.splitlines()) <= 40
     assert "0 of 9 core exercises" in text
     assert "1 of 90 points" in text
     assert text.count("waiting for ex01") == 8
-    assert "failed: codes are nearest" in text
+    assert "failed: Codes are nearest" in text
     assert "exercises/ex01_name.py:12" in text
     assert "got       code 3" in text
     assert "nox -s check -- ex01" in text
@@ -90,7 +97,7 @@ def test_usual_boards_fit_on_a_screen_and_say_what_to_do(show, plain):
 
 def test_plain_is_ascii_without_boxes(show):
     exercises = course()
-    wrong = law("codes_are_nearest", "failed", kind="wrong", message=WRONG, output="\x1b[31mred ünïcode\x1b[0m\a")
+    wrong = law("codes_are_nearest", "failed", kind="wrong", failure=mistake(), output="\x1b[31mred ünïcode\x1b[0m\a")
     for one in (False, True):
         text = show(result_of(wrong, exercises=exercises), exercises, plain=True, one=one)
         assert text.isascii()
@@ -104,7 +111,7 @@ def test_plain_is_ascii_without_boxes(show):
 def test_every_state_is_a_word(show, state):
     exercises = course(1)
     outcome, kind = ("failed", state) if state == "not started" else (state, "")
-    result = result_of(law("something", outcome, kind=kind, message="why"), exercises=exercises)
+    result = result_of(law("something", outcome, kind=kind, failure=said("why")), exercises=exercises)
     for plain in (False, True):
         for one in (False, True):
             assert re.search(rf"ex01 .* {state} +\d+/10", show(result, exercises, plain, one))
@@ -113,7 +120,7 @@ def test_every_state_is_a_word(show, state):
 def test_an_untouched_exercise_is_greeted_with_one_line(show, tmp_path):
     (tmp_path / "ex01_name.py").write_text('"""A lesson."""\n\n# TODO: begin here\n# TODO: then here\n')
     exercises = course(1)
-    stub = law("something", "failed", kind="not started", message="`f` is still a stub")
+    stub = law("something", "failed", kind="not started", failure=said("`f` is still a stub"))
     result = result_of(stub, stub, stub, exercises=exercises)
     result.submission = str(tmp_path)
     for one in (False, True):
@@ -124,24 +131,27 @@ def test_an_untouched_exercise_is_greeted_with_one_line(show, tmp_path):
 
 def test_one_cause_is_told_once(show):
     exercises = course(1)
-    broken = [law(f"law_{n}", "error", kind="import", message="ex01_name.py:3: invalid syntax") for n in range(9)]
+    broken = [law(f"law_{n}", "error", kind="import", failure=said("ex01_name.py:3: invalid syntax")) for n in range(9)]
     for one in (False, True):
         assert show(result_of(*broken, exercises=exercises), exercises, one=one).count("invalid syntax") == 1
 
 
 def test_an_error_told_before_is_not_left_blank(show):
     exercises = course(1)
-    laws = [law(name, "failed", kind="wrong", message=WRONG) for name in ("one", "two")]
+    laws = [law(name, "failed", kind="wrong", failure=mistake()) for name in ("one", "two")]
     text = show(result_of(*laws, exercises=exercises), exercises, one=True)
     assert text.count("code 3") == 1
-    assert re.search(r"two +failed +0/1\n +the same as above\n", text)
+    assert re.search(r"Two\. +failed +0/1\n +the same as above\n", text)
 
 
 def test_crashes_at_one_line_are_one_error_whatever_was_called(show):
     exercises = course(1)
-    told = "`f` raised an error\ncalled    f({n})\nraised    RuntimeError: {n} of 12\nat        ex01.py:{line}: x"
-    lines = [(3, 5), (4, 5), (5, 6)]
-    laws = [law(f"n{n}", "failed", kind="crashed", message=told.format(n=n, line=line)) for n, line in lines]
+
+    def crash(n: int, line: int) -> Failure:
+        frames = [Frame(file="ex01.py", line=line, text="x")]
+        return Failure(summary="`f` raised an error", called=f"f({n})", raised=f"RuntimeError: {n}", frames=frames)
+
+    laws = [law(f"n{n}", "failed", kind="crashed", failure=crash(n, line)) for n, line in [(3, 5), (4, 5), (5, 6)]]
     text = show(result_of(*laws, exercises=exercises), exercises, one=True)
     assert text.count("the same as above") == 1
     assert "f(3)" in text and "f(4)" not in text and "f(5)" in text
@@ -149,7 +159,9 @@ def test_crashes_at_one_line_are_one_error_whatever_was_called(show):
 
 def test_a_file_that_cannot_be_imported_says_why_once(show):
     exercises = course(1)
-    laws = [law(name, "error", kind="import", message="KeyError: 'x'", file="ex01.py", case="int8") for name in "abc"]
+    laws = [
+        law(name, "error", kind="import", failure=said("KeyError: 'x'"), file="ex01.py", case="int8") for name in "abc"
+    ]
     text = show(result_of(*laws, exercises=exercises), exercises, one=True)
     assert text.count("KeyError") == 1 and text.count("ex01.py cannot be imported") == 3
     assert "above" not in text and "int8" not in text
@@ -157,7 +169,9 @@ def test_a_file_that_cannot_be_imported_says_why_once(show):
 
 def test_the_failing_case_is_never_cut_off(show):
     exercises = course(1)
-    wrong = law("a_law_whose_name_is_so_long_that_it_fills_the_line", "failed", kind="wrong", message=WRONG, case="K=2")
+    wrong = law(
+        "a_law_whose_name_is_so_long_that_it_fills_the_line", "failed", kind="wrong", failure=mistake(), case="K=2"
+    )
     assert re.search(r"^ +case +K=2$", show(result_of(wrong, exercises=exercises), exercises, one=True), re.MULTILINE)
 
 
@@ -184,7 +198,7 @@ def test_a_finished_exercise_says_where_to_go(show):
 
 def test_what_a_failed_test_measured_is_no_figure(show):
     exercises = course(1)
-    wrong = law("fast", "failed", kind="wrong", message=WRONG, measured={"speedup": 0.5})
+    wrong = law("fast", "failed", kind="wrong", failure=mistake(), measured={"speedup": 0.5})
     result = result_of(law("small", "passed", measured={"size ratio": 3.2}), wrong, exercises=exercises)
     for one in (False, True):
         text = show(result, exercises, one=one)
@@ -193,7 +207,7 @@ def test_what_a_failed_test_measured_is_no_figure(show):
 
 def test_a_broken_installation_is_told_first_and_once(show):
     exercises = course(2)
-    missing = [law(f"law_{n}", "error", kind="environment", message="no checkpoint here") for n in range(9)]
+    missing = [law(f"law_{n}", "error", kind="environment", failure=said("no checkpoint here")) for n in range(9)]
     for one in (False, True):
         text = show(result_of(*missing, exercises=exercises), exercises, one=one)
         assert text.count("no checkpoint here") == 1
@@ -211,21 +225,23 @@ def test_measured_figures_stand_in_one_line(show):
 
 def test_what_is_undecided_says_why(show):
     exercises = course(1)
-    result = result_of(law("fine", "passed"), law("fast", "undecided", message="no int8 here"), exercises=exercises)
+    result = result_of(
+        law("fine", "passed"), law("fast", "undecided", failure=said("no int8 here")), exercises=exercises
+    )
     text = show(result, exercises)
-    assert "undecided: ex01, fast: no int8 here" in text
+    assert "undecided: ex01, Fast: no int8 here" in text
     assert "Well done" in text
 
 
 def test_brackets_of_a_message_are_not_markup(show):
     exercises = course(1)
-    wrong = law("something", "failed", kind="wrong", message="got [bold]x[/bold] at [0, 1] :smile:")
+    wrong = law("something", "failed", kind="wrong", failure=said("got [bold]x[/bold] at [0, 1] :smile:"))
     assert "got [bold]x[/bold] at [0, 1] :smile:" in show(result_of(wrong, exercises=exercises), exercises)
 
 
 def test_commands_name_another_submission(show):
     exercises = course(1)
-    result = result_of(law("something", "failed", kind="wrong", message="no"), exercises=exercises)
+    result = result_of(law("something", "failed", kind="wrong", failure=said("no")), exercises=exercises)
     result.submission = "my solutions"
     assert "nox -s check -- ex01 --submission 'my solutions'" in show(result, exercises)
 
@@ -250,10 +266,43 @@ def test_the_real_syllabus_fits_the_screen(show):
 
 
 def test_a_known_mistake_is_told_once_and_other_failures_keep_their_question(show):
-    matching = f"{WRONG}\nmatches   an answer that rounds down: all 9 codes agree"
-    known = {"outcome": "failed", "kind": "wrong", "misconceptions": ["floors"], "hint": "Which way?"}
-    first, second = law("one", message=matching, **known), law("two", message=matching.replace("3", "5"), **known)
-    third = law("three", outcome="failed", kind="wrong", message=WRONG.replace("3", "7"), hint="And here?")
+    match = Match(name="floors", does="rounds down", think="Which way?", agree="all 9 codes agree")
+    known = {"outcome": "failed", "kind": "wrong"}
+    first = law("one", failure=mistake(matches=[match]), **known)
+    second = law("two", failure=mistake("code 5", matches=[match]), **known)
+    third = law("three", outcome="failed", kind="wrong", failure=mistake("code 7", think="And here?"))
     out = show(result_of(first, second, third, exercises=course()), course(), one=True)
     assert out.count("rounds down") == out.count("Which way?") == out.count("And here?") == 1
     assert out.index("rounds down") < out.index("matches   the same as above") < out.index("And here?")
+
+
+def test_each_broken_law_of_a_function_has_a_line_of_its_own(show):
+    exercises = course(1)
+    cases = [
+        CaseResult(outcome="passed", case="Zeros stay zero."),
+        CaseResult(outcome="failed", kind="wrong", case="Bad input is refused.", failure=mistake("code 5")),
+        CaseResult(outcome="failed", kind="wrong", case="Your input stays as it was.", failure=mistake("code 7")),
+    ]
+    shared = combine("test_edges", 1, cases, "Edge cases are right.")
+    text = show(result_of(shared, exercises=exercises), exercises, one=True)
+    lines = [line.split("  ")[0].strip(" ✗") for line in text.splitlines()]
+    order = ["Edge cases are right.", "Bad input is refused.", "Your input stays as it was."]
+    assert [line for line in text.splitlines() if "Zeros stay zero" in line] == []
+    assert [
+        name for name in (re.sub(r"^ +. +", "", row).split("  ")[0] for row in text.splitlines()) if name in order
+    ] == order
+    assert lines and text.count("code 5") == text.count("code 7") == 1
+    assert len(re.findall(r"\d/1\b", text)) == 1  # the points are the function's
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["boxes", "plain"])
+def test_a_title_is_never_cut(show, plain):
+    exercises = course(1)
+    title = "The error of a whole matrix is the root mean square over its rows, whatever the number of bits in a code."
+    for one in (False, True):
+        shared = combine("test_x", 1, [CaseResult(outcome="failed", kind="wrong", failure=mistake())], title)
+        text = show(result_of(shared, exercises=exercises), exercises, plain, one)
+        words = " ".join(re.sub(r"[│|]", " ", text).split())
+        # the state and the points stand between the lines of a title that needs two
+        assert re.sub(r" failed 0/1", "", words).count("whatever the number of bits") == 1 or title in words
+        assert "…" not in text

@@ -11,6 +11,7 @@ import time
 import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
@@ -207,6 +208,30 @@ def test_looking_up_an_index_takes_little_time(index, monkeypatch):
 def test_the_constraints_are_current():
     header = noxfile.lock_header(PROJECT)
     assert noxfile.CONSTRAINTS.read_text().startswith(header), "the pins have changed: run nox -s lock"
+
+
+def test_lock_writes_them_below_the_hash_of_what_they_were_made_from(ran, monkeypatch, tmp_path):
+    project = '[project]\nrequires-python = ">=3.11"\n[dependency-groups]\nkata = ["torch==2.13.0"]\ntests = []\n'
+    (tmp_path / "pyproject.toml").write_text(project)
+
+    def run(*command, groups):
+        ran.append((" ".join(command), groups))
+        noxfile.CONSTRAINTS.write_text("filelock==4.3.1\n")
+
+    monkeypatch.setattr(noxfile, "run", run)
+    noxfile.lock(SimpleNamespace(posargs=["--upgrade"]))
+    header = noxfile.lock_header(tomllib.loads(project))
+    assert noxfile.CONSTRAINTS.read_text() == f"{header}filelock==4.3.1\n"
+    command, groups = ran[0]
+    assert "--python-version 3.11" in command and "--upgrade" in command
+    assert groups == ("lock",)  # whose installation does not need the file
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--upgrad"], ["ex01"]])
+def test_lock_writes_nothing_for_other_arguments(monkeypatch, arguments):
+    monkeypatch.setattr(noxfile, "run", lambda *command, groups: pytest.fail("ran"))
+    with pytest.raises(SystemExit):
+        noxfile.lock(SimpleNamespace(posargs=arguments))
 
 
 @pytest.mark.parametrize("group", noxfile.LOCKED)
