@@ -131,6 +131,11 @@ def values(tensor: Tensor) -> str:
     return nested(tensor.tolist())
 
 
+def percent(share: float) -> str:
+    """A tolerance in words: 0.005 -> "0.5 %"."""
+    return f"{100 * share:g} %"
+
+
 def kind_of(value: Any) -> str:
     kind = value.kind if hasattr(value, "kind") else type(value).__name__
     return "None" if value is None else kind

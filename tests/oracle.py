@@ -27,6 +27,18 @@ UNPACKED = 1e-4  # of the largest weight: float32 arithmetic is far below, a cod
 SWEEP = 0.02  # of the perplexity of a rounded GPT: what the contract leaves free, such as near-ties, moves it by less
 SURVIVED, RUINED = 0.05, 1.0  # drift at 4 bits, drift at 2 bits: what the text has to show
 
+# ex11
+FLOAT_PART = 2**-9  # of the sum of the absolute contributions of columns in floating point: half precision may serve
+NO_DRIFT = 0.005  # of the perplexity, either way: what a method may cost that hardly rounds; ex14, too
+BROKEN, FEW_COLUMNS = 0.05, 0.02  # drift in plain int8, share of outlier columns: what that GPT has to show
+
+# ex14
+HALF_SCALE = 127 * HALF_ROUNDING  # of a step, at the largest code: scales kept in half precision may serve
+SAME_TOKEN = 1e-5  # relative: a token of its own or in a block, which float32 may compute in another order
+COUNTED = 0.01, 256  # share and bytes by which nbytes() may differ from what is held: a number, a shape, a counter
+CACHE = 0.30  # of float32: 0.266 with a float32 scale a token at 64 numbers, and some room for tokens to come
+SURE = 0.1  # how far the best logit is ahead of the next where a GPT is sure of its token
+
 
 def qmax(bits: int) -> int:
     return 2 ** (bits - 1) - 1

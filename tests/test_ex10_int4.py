@@ -24,6 +24,7 @@ from tests.messages import (
     check_value_errors,
     fail,
     kind_of,
+    percent,
 )
 from tests.models import check_module, check_no_float_weight, tensors
 
@@ -196,7 +197,7 @@ def _large_weights_will_do(student, rng):
 @pytest.mark.points(1)
 @laws(_small_scales_stay_normal, _zeros_have_codes_0, _half_precision_will_do, _large_weights_will_do)
 def test_weights_of_every_size_are_quantized(student, rng, law):
-    """Tiny, huge and half-precision weights and zeros are quantized, too."""
+    """Tiny, huge, half-precision and zero weights are quantized, too."""
     law(student, rng)
 
 
@@ -366,7 +367,7 @@ def check_perplexity(got, nats, called, at_bits=""):
     """It is about that of the suite's own rounded GPT."""
     want = nats.mean().exp().item()
     if not abs(got / want - 1) < oracle.SWEEP:
-        fail(called, f"{got:.6g}{at_bits}", f"{want:.6g}, within {100 * oracle.SWEEP:g} %", SWEEP)
+        fail(called, f"{got:.6g}{at_bits}", f"{want:.6g}, within {percent(oracle.SWEEP)}", SWEEP)
 
 
 def _sweep(student, model, text, widths, what):

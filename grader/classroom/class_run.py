@@ -51,9 +51,9 @@ class Pace:
     def note(self, exercise: str, seconds: float) -> None:
         self._seen.setdefault(exercise, []).append(seconds)
 
-    def seconds(self, left: Iterable[str]) -> float:
-        """left: the exercises still to be graded, one entry for each student"""
-        return sum(self._one(name) / (1 if name in self._timed else self._workers) for name in left)
+    def seconds(self, remaining: Iterable[str]) -> float:
+        """remaining: the exercises still to be graded, one entry for each student"""
+        return sum(self._one(name) / (1 if name in self._timed else self._workers) for name in remaining)
 
     def _one(self, exercise: str) -> float:
         seen = self._seen.get(exercise, [])
@@ -82,7 +82,7 @@ class ClassRun:
         self.first, self.alone = ([], list(exercises)) if workers == 1 else (first, alone)
         self.exercises = list(exercises)
         self.workers, self._tell = workers, tell
-        self.left = Counter({e.name: len(members) for e in exercises})
+        self.remaining = Counter({e.name: len(members) for e in exercises})
         self.pace = Pace(workers, {e.name for e in alone})
         self.stopped = threading.Event()  # from here on nothing is written or told
         self._concluded: set[str] = set()  # names
@@ -102,13 +102,13 @@ class ClassRun:
     def progress(self) -> tuple[float, float]:
         """The share of all exercises that is graded, from 0 to 1, and about how many seconds the rest will take."""
         of = len(self.members) * len(self.exercises)
-        return 1 - self.left.total() / of, self.pace.seconds(self.left.elements())
+        return 1 - self.remaining.total() / of, self.pace.seconds(self.remaining.elements())
 
     def finished(self, exercises: Iterable[str], seconds: float | None = None) -> None:
         """seconds: that it took; None: it did not have to be graded"""
         with self._lock:
             for name in exercises:
-                self.left[name] -= 1
+                self.remaining[name] -= 1
                 if seconds is not None:
                     self.pace.note(name, seconds)
             if not self.stopped.is_set():
@@ -155,37 +155,39 @@ class ClassRun:
         """The first round, and the last one for those who need no other."""
         if self._is_known(number, member):
             return
-        had = self._first(member)
-        if had:
+        earlier_result = self._first(member)
+        if earlier_result:
             self.finished(e.name for e in self.first)
         else:
-            had = self._graded(number, member, self.first, None)
+            earlier_result = self._graded(number, member, self.first, None)
             with self._lock:
-                self._write(member, "first.json", had.to_json())
-        if not self.alone and not had.broken and not _overdue(had):
-            self._conclude(member, had)
+                self._write(member, "first.json", earlier_result.to_json())
+        if not self.alone and not earlier_result.broken and not _overdue(earlier_result):
+            self._conclude(member, earlier_result)
 
     def _by_itself(self, number: int, member: Member) -> None:
         """What is left: exercises that are timed, and whatever a busy machine may have spoiled."""
         if member.name in self._concluded or self._is_known(number, member):
             return
-        had = self._first(member)
-        if had is None:  # not even that, or not in order: from the beginning
+        earlier_result = self._first(member)
+        if earlier_result is None:  # not even that, or not in order: from the beginning
             self._once_more(e.name for e in self.first)
             self._conclude(member, self._graded(number, member, self.exercises, None))
             return
-        there = {e.name for e in had.exercises}
-        self.finished(there - {e.name for e in self.first})
-        wanted = {e.name for e in self.exercises} - there
-        if spoiled := _overdue(had):
+        graded = {e.name for e in earlier_result.exercises}
+        self.finished(graded - {e.name for e in self.first})
+        wanted = {e.name for e in self.exercises} - graded
+        if spoiled := _overdue(earlier_result):
             self._once_more(spoiled)
-            had = self._graded(number, member, self._those(spoiled), had)
-            without = _without(had, {e.name for e in had.exercises if e.name in spoiled and e.state in FINISHED})
+            earlier_result = self._graded(number, member, self._named(spoiled), earlier_result)
+            without = _without(
+                earlier_result, {e.name for e in earlier_result.exercises if e.name in spoiled and e.state in FINISHED}
+            )
             self._once_more(without)
             wanted |= without
         if wanted:
-            had = self._graded(number, member, self._those(wanted), had)
-        self._conclude(member, had)
+            earlier_result = self._graded(number, member, self._named(wanted), earlier_result)
+        self._conclude(member, earlier_result)
 
     def _is_known(self, number: int, member: Member) -> bool:
         """Whether there is nothing to grade: it cannot be taken, or an earlier run came to the end of it."""
@@ -210,12 +212,12 @@ class ClassRun:
         result = _read(self.out / "students" / member.name / file)
         return result if result and result.contents == member.contents and not result.broken else None
 
-    def _those(self, names: set[str]) -> list[Exercise]:
+    def _named(self, names: set[str]) -> list[Exercise]:
         return [e for e in self.exercises if e.name in names]
 
     def _once_more(self, names: Iterable[str]) -> None:
         with self._lock:
-            self.left.update(names)
+            self.remaining.update(names)
 
     def _graded(
         self, number: int, member: Member, exercises: Sequence[Exercise], before: RunResult | None
@@ -246,7 +248,7 @@ class ClassRun:
             why = f"the grader stumbled: {type(error).__name__}: {error}"
         if why:
             result = nothing(member.submission, exercises, self.rules.seed, why, built.tier, kind="environment")
-        self.finished(wanted - timer.told)
+        self.finished(wanted - timer.reported)
         result.submission, result.contents = member.name, member.contents
         result.exercises = sorted([*rest, *result.exercises], key=lambda e: order.index(e.name))
         return result
@@ -275,7 +277,7 @@ class _Timer:
 
     def __init__(self, run: ClassRun):
         self._run, self._since = run, time.monotonic()
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
 
     def testing(self, *_) -> None: ...
 
@@ -283,7 +285,7 @@ class _Timer:
         now = time.monotonic()
         self._run.finished([result.name], now - self._since)
         self._since = now
-        self.told.add(result.name)
+        self.reported.add(result.name)
 
 
 @contextlib.contextmanager
@@ -304,21 +306,23 @@ def sole_run(out: Path) -> Iterator[None]:
 def same_class(out: Path, rules: Rules) -> None:
     """A gradebook has one set of rules: another needs another folder."""
     out.mkdir(parents=True, exist_ok=True)
-    file, mine = out / "class.json", {"format": FORMAT} | json.loads(json.dumps(asdict(rules)))
+    file, own_rules = out / "class.json", {"format": FORMAT} | json.loads(json.dumps(asdict(rules)))
     if file.is_file():
         try:
-            there = dict(json.loads(file.read_bytes()))
+            written = dict(json.loads(file.read_bytes()))
         except (ValueError, TypeError):
             raise UsageError(f"{file} is damaged: remove it if {out} is this class's, or name a new --out") from None
-        if there.get("format") != FORMAT:
+        if written.get("format") != FORMAT:
             raise UsageError(
                 f"{out} was graded by an earlier version, whose results cannot be gone on with: name a new --out"
             )
-        different = [key for key in mine if there.get(key) != mine[key]]
+        different = [key for key in own_rules if written.get(key) != own_rules[key]]
         if different:
             key = different[0]
-            raise UsageError(f"{out} was graded with {key} {there.get(key)}, and this is {mine[key]}: name a new --out")
-    write_whole(file, json.dumps(mine, indent=2) + "\n")
+            raise UsageError(
+                f"{out} was graded with {key} {written.get(key)}, and this is {own_rules[key]}: name a new --out"
+            )
+    write_whole(file, json.dumps(own_rules, indent=2) + "\n")
 
 
 def workers_for(wished: int | None) -> int:

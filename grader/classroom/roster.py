@@ -56,9 +56,9 @@ def found(submissions: Path, roster: Path | None) -> tuple[list[Member], list[st
     for member in members:
         if roster and member.name not in row_of:
             member.note = UNKNOWN
-    there = {_meaning(_without_ending(entry)): remedy(entry) for entry in passed_over}
+    remedies = {_meaning(_without_ending(entry)): remedy(entry) for entry in passed_over}
     without = [name for name in rows if name not in row_of.values()]
-    missing = [Member(name, None, rows[name], note=there.get(_meaning(name), MISSING)) for name in without]
+    missing = [Member(name, None, rows[name], note=remedies.get(_meaning(name), MISSING)) for name in without]
     return members + missing, [entry.name for entry in passed_over]
 
 
@@ -76,16 +76,16 @@ def remedy(entry: Path) -> str:
 def doubts(members: Sequence[Member]) -> list[str]:
     """What looks like a mistake of whoever collected the submissions, in a line each."""
     handed_in, missing = [m for m in members if m.submission], [m for m in members if not m.submission]
-    said = []
+    warnings = []
     if missing and handed_in and all(m.note == UNKNOWN for m in handed_in):
         names = f"it has {missing[0].name!r}, for instance, and there is {handed_in[0].name!r}"
-        said.append(f"nobody in the roster has handed in anything: {names}")
+        warnings.append(f"nobody in the roster has handed in anything: {names}")
     for member in handed_in:
         inside = _students_within(member.submission)
         if len(inside) > 1:
             folders = ", ".join(inside[:3]) + ", ..." * (len(inside) > 3)
-            said.append(f"{member.name} has several folders with exercises ({folders}): is it one level too deep?")
-    return said
+            warnings.append(f"{member.name} has several folders with exercises ({folders}): is it one level too deep?")
+    return warnings
 
 
 def take_in(members: Sequence[Member], scratch: Path) -> None:
@@ -116,8 +116,10 @@ def _named(handed_in: Iterable[Path]) -> dict[str, Path]:
 def _matched(names: Iterable[str], rows: Iterable[str]) -> dict[str, str]:
     """The row of the roster that is a submission's: of the same name, or the only one whose name means the same."""
     same = set(names) & set(rows)
-    left, left_rows = (_by_meaning(name for name in some if name not in same) for some in (names, rows))
-    return {name: name for name in same} | {left[m]: left_rows[m] for m in left.keys() & left_rows.keys()}
+    other_names, other_rows = (_by_meaning(n for n in group if n not in same) for group in (names, rows))
+    return {name: name for name in same} | {
+        other_names[m]: other_rows[m] for m in other_names.keys() & other_rows.keys()
+    }
 
 
 def _by_meaning(names: Iterable[str]) -> dict[str, str]:
@@ -199,9 +201,9 @@ def _text(file: Path) -> str:
 
 def _lines(text: str) -> list[list[str]]:
     """The cells of all lines that are not blank, the header's first."""
-    told = re.match(r"\s*\"?sep=(.)\"?[ \t]*(?:\r?\n|\r|$)", text)  # as Excel understands it
-    if told:
-        return _cells(text[told.end() :], told[1])
+    separator = re.match(r"\s*\"?sep=(.)\"?[ \t]*(?:\r?\n|\r|$)", text)  # as Excel understands it
+    if separator:
+        return _cells(text[separator.end() :], separator[1])
     heads = {delimiter: next(iter(_cells(text, delimiter)), []) for delimiter in DELIMITERS}
     by_name = [d for d in DELIMITERS if len(heads[d]) > 1 and "folder" in (cell.lower() for cell in heads[d])]
     best = next(iter(by_name), max(DELIMITERS, key=lambda d: len(heads[d])))

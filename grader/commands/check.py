@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from grader.commands.command_line import outcome, seed_of
-from grader.results import hints, syllabus
+from grader.results import syllabus
 from grader.results.errors import UsageError
 from grader.results.model import FINISHED
 from grader.results.safe_files import write_whole
@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
 def _main(options: argparse.Namespace) -> int:
     exercises, board = syllabus.load(), Board(is_plain(options.plain))
     if options.hint:
+        from grader.results import hints
+
         board.print(hints.next_hint(syllabus.find(options.hint, exercises)))
         return 0
     chosen = _chosen(options, exercises)

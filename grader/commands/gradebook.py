@@ -69,7 +69,7 @@ def _grade(options: argparse.Namespace, exercises: Sequence[Exercise], members: 
     same_class(options.out, rules)
     workers = workers_for(options.workers)
     if workers > 1 and not built.apart:
-        board.print("one at a time: behind these walls submissions could end each other's processes")
+        board.print("one at a time: in this sandbox submissions could end each other's processes")
         workers = 1
     handed_in = [member for member in members if member.submission]
     board.print(f"sandbox: {built.tier}", f"{len(handed_in)} submissions, {workers} at a time; speed is measured alone")

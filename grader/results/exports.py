@@ -138,9 +138,9 @@ def junit(result: RunResult) -> str:
             )
             if function.outcome != "passed":
                 kind = "skipped" if function.outcome == "undecided" else "failure"
-                said = legible(_words(exercise, function))
+                text = legible(_words(exercise, function))
                 detail = ET.SubElement(case, kind, message=legible(function.reason))
-                detail.text = said
+                detail.text = text
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -68,10 +68,10 @@ def find(word: str, exercises: Sequence[Exercise]) -> Exercise:
     for exercise in exercises:
         if word in (exercise.short, exercise.name):
             return exercise
-    there = ", ".join(exercise.short for exercise in exercises)
+    known = ", ".join(exercise.short for exercise in exercises)
     nearest = _nearest(word, exercises)
     suggestion = f"did you mean {nearest.short}? " if nearest else ""
-    raise UnknownExercise(f"no exercise is called {word!r}: {suggestion}There are {there}")
+    raise UnknownExercise(f"no exercise is called {word!r}: {suggestion}There are {known}")
 
 
 def _nearest(word: str, exercises: Sequence[Exercise]) -> Exercise | None:

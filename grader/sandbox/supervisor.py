@@ -82,7 +82,7 @@ def _become_the_worker(spec: dict) -> None:
         os.chdir(spec["folders"][0])
         os.execve(spec["command"][0], spec["command"], spec["environment"])
     except BaseException as error:
-        os.write(spec["stderr"], f"the worker cannot be walled in: {error}\n".encode())
+        os.write(spec["stderr"], f"the worker cannot be put into its sandbox: {error}\n".encode())
     finally:
         os._exit(97)
 

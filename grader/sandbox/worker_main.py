@@ -32,7 +32,7 @@ NOTES = 3  # of an exception that travel
 LONGEST = 2_000  # characters of an exception's message
 DENIED = ("Permission denied", "Operation not permitted", "Invalid cross-device link")
 WALLS = (
-    "Graded code runs behind walls: write into the working folder, or where tempfile puts files; do without sockets, "
+    "Graded code runs in a sandbox: write into the working folder, or where tempfile puts files; do without sockets, "
     "shared memory and multiprocessing's locks."
 )
 
@@ -95,7 +95,7 @@ class Worker:
             return self._called(target, args, {})
 
     def on_module(self, key: int, data: bytes) -> None:
-        """A module of the suite, which it vouches for."""
+        """A module of the suite: trusted, and a pickle."""
         self.modules[key] = module_of(data)
 
     def on_hosted(self, key: int) -> Any:

@@ -55,7 +55,7 @@ class WorkerLost(Exception):
 
 
 class WorkerProcess:
-    """A worker that runs one submission, behind walls.
+    """A worker that runs one submission, in the sandbox.
 
     submission: the staged folder, or None for a worker that only runs what the suite sends it
     own:        the folder where it begins, its home
@@ -169,7 +169,7 @@ def start_supervisor(
     folders: Sequence[Path],
     **order: Any,
 ) -> subprocess.Popen:
-    """Starts a supervisor, which starts a command behind walls.
+    """Starts a supervisor, which starts a command in the sandbox.
 
     control:  the supervisor's end of a pair of sockets
     keep:     file descriptors that the command keeps; outputs: those that become its standard output and error

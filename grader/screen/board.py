@@ -97,13 +97,13 @@ class Board:
         exercise = result.exercises[0]
         self.print("", self._heading(result), "", *self._broken(result))
         self.print(self._rows([exercise], [exercise], STATE), "")
-        told: set = {f.failure.cause for f in exercise.functions if f.failure and f.kind == "environment"}
+        explained: set = {f.failure.cause for f in exercise.functions if f.failure and f.kind == "environment"}
         for function in exercise.functions:
             self.print(self._test(function))
             for case in self._explained_cases(function):
                 if case is not function:
                     self.print(self._law(case))
-                self._tell(case, told)
+                self._tell(case, explained)
         self.print("", *self._figures(exercise.measured))
         if exercise.state not in FINISHED and not result.broken:
             self.print(*(Padding(line, (0, 0, 1, 1)) for line in self._stubs(exercise, result)))
@@ -120,19 +120,19 @@ class Board:
         same = len({(case.kind, case.failure and case.failure.cause) for case in broken}) <= 1
         return [function] if same and function.kind == "import" or not broken else broken
 
-    def _tell(self, case: CaseResult, told: set) -> None:
-        """Explains a failure; what was told before is only named."""
+    def _tell(self, case: CaseResult, explained: set) -> None:
+        """Explains a failure; what was explained before is only named."""
         cause = case.failure.cause
-        if case.kind == "import" and cause in told:
+        if case.kind == "import" and cause in explained:
             return
         known = ", ".join(case.misconceptions)
-        again = bool(known) and known in told
+        again = bool(known) and known in explained
         shows_case = case.kind != "import" and not case.is_law
         message = self._message(case, case.case if shows_case else "", again=again)
-        if cause in told:
+        if cause in explained:
             message = self.text("the same as above", "bright_black")
         self.print(Padding(message, (0, 0, 0, 7), expand=False))
-        told |= {cause, known} - {""}
+        explained |= {cause, known} - {""}
 
     def show_graded(self, result: RunResult, exercises: Sequence[Exercise]) -> None:
         """What an instructor wants to know of somebody else's work: no advice, and nothing to run."""
@@ -179,15 +179,15 @@ class Board:
 
     def _totals(self, exercises: Sequence[Exercise], results: Sequence[ExerciseResult]) -> Iterator[Text]:
         for track in TRACKS:
-            there = [exercise for exercise in exercises if exercise.track == track]
-            if there:
+            on_track = [exercise for exercise in exercises if exercise.track == track]
+            if on_track:
                 finished = sum(result.state in FINISHED for result in results if result.track == track)
                 earned = sum(result.earned for result in results if result.track == track)
-                filled = BAR * finished // len(there)
-                words = f"{finished} of {len(there)} {track} exercises"
-                words += f" · {earned} of {sum(exercise.points for exercise in there)} points"
-                done, left = self.text("━" * filled, "green"), self.text("─" * (BAR - filled), "bright_black")
-                yield Text.assemble(" ", done, left, "  ", self.text(words, "bold"))
+                filled = BAR * finished // len(on_track)
+                words = f"{finished} of {len(on_track)} {track} exercises"
+                words += f" · {earned} of {sum(exercise.points for exercise in on_track)} points"
+                full, empty = self.text("━" * filled, "green"), self.text("─" * (BAR - filled), "bright_black")
+                yield Text.assemble(" ", full, empty, "  ", self.text(words, "bold"))
 
     def _figures(self, measured: dict[str, float]) -> Iterator[RenderableType]:
         if measured:
@@ -235,7 +235,7 @@ class Board:
         parts: list[RenderableType] = []
         for function in failing[: 1 + OTHER_TESTS]:
             if parts and function.failure.cause == failing[0].failure.cause:
-                break  # one cause, told once
+                break  # one cause, explained once
             message = self._message(function, short=bool(parts))
             parts += [self.text(f"✗ {function.state}: {_headline(function)}", "red"), Padding(message, (0, 0, 0, 2))]
         unnamed = len(failing) - len(parts) // 2
@@ -264,7 +264,7 @@ class Board:
     def _message(self, case: CaseResult, named: str = "", short: bool = False, again: bool = False) -> Group:
         """What went wrong, in which case, and where to edit; in short: its first two lines.
 
-        named: the case; again: the known mistake that it looks like was told before
+        named: the case; again: the known mistake that it looks like was explained before
         """
         failure = case.failure
         rows = [("case", named)] * bool(named) + _rows_of(failure, again)
@@ -349,7 +349,7 @@ def _cut(line: str) -> str:
 
 
 def _rows_of(failure: Failure, again: bool) -> list[tuple[str, str]]:
-    """(label, text) of what a learner reads; a question that goes with a mistake told before is not asked again."""
+    """(label, text) of what a learner reads; a question of a mistake that was explained before is not asked again."""
     rows = failure.rows()
     if failure.called and failure.raised:
         rows = [row for row in rows if row[0]]  # the summary repeats what was called

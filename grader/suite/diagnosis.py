@@ -27,8 +27,8 @@ from grader.results.failure import Match
 from grader.results.paths import ROOT, TESTS
 from grader.suite import load_exercise
 from grader.suite.local_student import LocalStudent
-from grader.suite.observation import INPUTS, Observation
-from grader.suite.plugin import OPEN_STUDENT, TEST_ID
+from grader.suite.observation import Observation
+from grader.suite.plugin import INPUTS, OPEN_STUDENT, TEST_ID
 
 CONTROLS = 6  # wrong answers to something else, most of them right here: where two fail alike, it is not the answer
 MOST_NAMED = 2  # mistakes that look alike; what looks like more of them is no diagnosis

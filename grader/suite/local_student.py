@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,7 @@ from grader.results.failure import Failure
 from grader.results.paths import ROOT
 from grader.suite import load_exercise
 from grader.suite.marshal import change, copy_module, pack, refuse, tensors_within, unpack
-from grader.suite.reachable_tensors import Held, held_tensors
 from grader.suite.scratch_files import Files
-from grader.suite.script_run import run_script
 from grader.suite.student import (
     HANDLE_METHODS,
     LARGEST_FILE,
@@ -39,6 +37,9 @@ from grader.suite.student import (
 )
 from grader.suite.verdict import WrongAnswer
 from llm.model import GPTConfig
+
+if TYPE_CHECKING:
+    from grader.suite.reachable_tensors import Held
 
 
 class LocalStudent:
@@ -86,6 +87,8 @@ class LocalStudent:
         return quantized_engine(name)
 
     def run(self, argv: list[str], breaks: str = "", shape: GPTConfig | None = None) -> Ran:
+        from grader.suite.script_run import run_script
+
         main = self._contract("main")
         try:
             return run_script(main, argv, breaks, shape)
@@ -222,5 +225,7 @@ class LocalHandle:
         state = self._student._call(lambda: dict(self._object.state_dict()), "state_dict", (), {})
         return unpack(state, lambda value: Opaque(value.kind) if isinstance(value, LocalHandle) else value)
 
-    def held_tensors(self) -> list[Held]:
+    def held_tensors(self) -> list["Held"]:
+        from grader.suite.reachable_tensors import held_tensors
+
         return held_tensors(self._object)

@@ -16,8 +16,6 @@ from grader.suite.compare_results import same, same_words
 from grader.suite.verdict import WrongAnswer
 from llm.model import GPTConfig
 
-INPUTS = pytest.StashKey[dict[str, Any]]()  # of a law, in place of looking for some
-
 
 @dataclass(frozen=True)
 class Observation:

@@ -12,8 +12,6 @@ import pytest
 
 from grader.results.failure import Failure
 from grader.suite import property_search
-from grader.suite.local_student import LocalStudent
-from grader.suite.observation import INPUTS, Observation
 from grader.suite.verdict import WrongAnswer, judge
 
 TEST_SECONDS = 20  # of a test without a pytest.mark.timeout of its own
@@ -21,6 +19,7 @@ OPEN_STUDENT = pytest.StashKey()  # open(folder, exercise, request) -> Student; 
 TEST_ID = pytest.StashKey[str]()  # in the place of an item's own nodeid, by which its inputs are drawn
 STUDENT = pytest.StashKey()  # of a module: the student of its tests
 FIGURES = pytest.StashKey[dict]()
+INPUTS = pytest.StashKey[dict]()  # of a law, in a diagnosis: in place of looking for some
 BROKEN_BY = pytest.StashKey[dict]()  # the inputs that for_all found
 PRINTS_LIMIT = 4_000  # characters of a learner's prints that are kept for one test
 
@@ -66,10 +65,16 @@ def student(request):
     exercise = Path(request.module.__file__).stem.removeprefix("test_")
     folder = folder if folder.is_absolute() else request.config.invocation_params.dir / folder
     opens = request.config.stash.get(OPEN_STUDENT, None)
-    opened = opens(folder, exercise, request) if opens else LocalStudent(folder, exercise)
+    opened = opens(folder, exercise, request) if opens else _local(folder, exercise)
     request.node.stash[STUDENT] = opened
     yield opened
     opened.close()
+
+
+def _local(folder: Path, exercise: str):
+    from grader.suite.local_student import LocalStudent
+
+    return LocalStudent(folder, exercise)
 
 
 @pytest.fixture
@@ -144,6 +149,8 @@ def pytest_runtest_makereport(item, call):
         case.output = report.capstdout[:PRINTS_LIMIT]
         report.kata, report.kata_observation = case, None
         if student and report.when == "call" and case.kind in ("wrong", "crashed"):
+            from grader.suite.observation import Observation
+
             report.kata_observation = Observation.of(
                 call.excinfo, student.returned.values, item.stash.get(BROKEN_BY, None)
             )

@@ -53,10 +53,10 @@ def run_script(main: Callable, argv: list[str], breaks: str = "", shape: GPTConf
             except SystemExit as stop:
                 code = stop.code
     finally:
-        said, complained = out.end(), err.end()
+        stdout, stderr = out.end(), err.end()
     if not isinstance(code, int | None):  # as the interpreter does it: anything else is printed, and means 1
-        code, complained = 1, f"{complained}{code}\n"[-TEXT_LIMIT:]
-    return Ran(int(code or 0), said, complained, *readers.counts())
+        code, stderr = 1, f"{stderr}{code}\n"[-TEXT_LIMIT:]
+    return Ran(int(code or 0), stdout, stderr, *readers.counts())
 
 
 class Readers:

@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import FrameSummary
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from grader.suite.reachable_tensors import Held
 from grader.suite.scratch_files import Files
 from llm.model import GPTConfig
+
+if TYPE_CHECKING:
+    from grader.suite.reachable_tensors import Held
 
 HANDLE_METHODS = ("append", "read", "nbytes", "eval", "train")  # what a handle offers besides what Handle names
 KEPT_BYTES = 64 << 20  # of the results that a test got, for a diagnosis when it fails
@@ -110,7 +112,7 @@ class Handle(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """Its values; of what does not cross, such as an extra state of a class of its own, an Opaque."""
 
-    def held_tensors(self) -> list[Held]:
+    def held_tensors(self) -> list["Held"]:
         """Every tensor that can be reached from the object, registered or not."""
 
 

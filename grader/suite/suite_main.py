@@ -45,7 +45,6 @@ def main() -> None:
 
     import hypothesis  # noqa: F401
 
-    import grader.suite.diagnosis  # noqa: F401
     import llm.checkpoint
     import llm.corpus  # noqa: F401
     from grader.suite.host import host

@@ -1,6 +1,6 @@
 """Keeps codes in float32. What was saved?"""
 
-# caught by: test_it_takes_what_it_says_and_little
+# caught by: test_it_takes_little_more_than_a_quarter_of_float32
 # says: called Int8KVCache() with ... tokens got ... bytes, ... of float32 expected at most 0.30 of
 
 import math

@@ -1,6 +1,6 @@
 """Counts numbers instead of bytes. How many bytes has a scale?"""
 
-# caught by: test_it_takes_what_it_says_and_little
+# caught by: test_nbytes_counts_all_that_is_held
 # says: called Int8KVCache() with ... tokens.nbytes() got ... expected ... the bytes of all tensors it holds
 
 import math

@@ -1,6 +1,6 @@
 """Rounds as asked, but keeps the codes in a place where nobody counts them. What of this would memory be full of?"""
 
-# caught by: test_it_takes_what_it_says_and_little
+# caught by: test_it_takes_little_more_than_a_quarter_of_float32
 # says: called Int8KVCache() with ... tokens got 0 bytes in all tensors that it holds ... for the codes alone
 
 import torch

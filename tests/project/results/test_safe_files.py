@@ -12,7 +12,7 @@ import pytest
 
 from grader.commands.command_line import outcome
 from grader.results import process_failure
-from grader.results.safe_files import scratch_folder, sweep
+from grader.results.safe_files import scratch_folder, sweep, write_whole
 from tests.project import graded
 
 
