@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from grader.suite.student import quantized_engine
+from tests import oracle
 from tests.messages import fail
 
-LEFT = "Who still holds it: your layer, or a place in the model that the walk missed, where a Linear hangs once more?"
+LEFT = "What still references the float weight: your layer, or another place in the model that uses the same Linear?"
 INT8 = (torch.int8, torch.uint8, torch.qint8, torch.quint8)
 
 
@@ -48,9 +49,9 @@ def check_no_float_weight(layer: Any, model: nn.Module, called: str, anywhere: b
     if past:
         fail(
             called,
-            f"`{past and past[0]}` remembers how it was computed, for gradients, so that the float weight stays in memory",
-            "values without a past",
-            "Which operations record what they did, and who needs it here?",
+            f"`{past[0]}` records for gradients how it was computed, which keeps the float weight in memory",
+            "tensors without such a record",
+            "Which operations record what they did, and who needs gradients here?",
         )
     # a few rows of a float weight keep all of it in memory: what counts is the storage
     held = {t.storage: (t.where, t.dtype, t.shape, t.nbytes // t.dtype.itemsize) for t in layer.held_tensors()}
@@ -81,7 +82,7 @@ def check_memory(layer: Any, model: nn.Module, called: str) -> None:
     others = sum(t.nbytes for t in model.state_dict().values() if t.data_ptr() not in unique)
     held = sum({t.storage: t.nbytes for t in layer.held_tensors()}.values())
     got = f"{(held - others) / weights:.1f} bytes in memory for a weight"
-    if not held <= others + 2.75 * weights:
+    if not held <= others + oracle.BYTES_A_WEIGHT * weights:
         fail(called, got, "one byte, two with a copy in another order")
 
 

@@ -19,6 +19,53 @@ NEAR_TIE = 1e-4  # within this of a tie, either neighbouring code is right
 HALF = torch.finfo(torch.float16)
 PRODUCT = 2**-20  # of the sum of the absolute contributions, for a float32 result of an integer product
 
+# ex01, ex02
+TINY = 1e-20  # a scale below: there something absolute, such as + 1e-8, is all that counts
+CODE_TIMES_SCALE = 2**-22  # relative: the scale and the product are rounded to float32
+RMS_OF_ROUNDING = 0.08  # relative to s / sqrt(12), for 16,384 errors: chance makes less than 2 % of it
+MEAN_OF_ROUNDING = 0.03  # steps: chance makes a hundredth of one of it, at most
+OTHER_ROWS = 0.01  # how much their error may grow when one row becomes huge
+
+# ex03
+OUTPUT_ERROR = 0.01  # relative: float32 sums of small errors that partly cancel
+MANY_TIES = 0.25  # relative: weights in half precision lie on ties, where both codes are right
+FORMULA = 1e-5  # relative: a few operations in float32
+EXPONENT = 0.05  # of n, beside 1/2: 256 rows and nine sizes leave no more to chance
+SAME_SIZE = 2.0  # a factor: the value itself is the subject of another test
+
+# ex05
+ROUNDED_TO_INT8 = 0.03  # relative error of all outputs together: weights and tokens to 8 bits make about 1 %
+LIKELIEST = 0.9  # of a text's positions have the same likeliest token as with the float32 GPT
+
+# ex06
+PERPLEXITY = 1e-4  # relative: logits in float32 beside float64
+PERPLEXITY_OF_GPT = 1e-3  # relative: batches of another size round the logits differently
+DRIFT_FORMULA = 1e-5, 1e-7  # relative and absolute: before and after may be float32
+DRIFT = 0.01  # of the perplexity, up or down, when the GPT's weights and tokens become int8
+
+# ex07
+FILE = 0.01, 4096  # of the bytes, and bytes more: how a file is put together differs a little
+FILE_RATIO = 0.02  # relative: two of these files
+GPT_FILE_RATIO = 0.01  # relative: of large files less is overhead
+PREDICTED = 0.03  # relative: with the headers of a file, or without
+
+# ex08, ex09
+MEDIAN = 1e-6  # relative: float arithmetic on times that a suite's clock dictates
+DYNAMIC = 0.1  # relative error of a small net's outputs: 7-bit activations with one scale a call stay below
+LOGITS = 0.15  # the same of the GPT's logits
+SMALLER = 2.8, 3.6  # how many times smaller the int8 GPT is: embeddings, scales and biases stay as they are
+TWICE = 2.0  # times as fast as float32
+LUCK = 0.01  # how likely so many rounds are won by chance, in a sign test
+YARDSTICK = 2.3  # times as fast PyTorch's own int8 must be before a machine may judge a learner's
+BYTES_A_WEIGHT = 2.75  # a second int8 copy, laid out for speed, has room; one in half precision has none: 3 in all
+PRINTED_SIZE = 0.0005  # relative: whole KB will do, KB of 1000 bytes will not
+PRINTED_RATIO = 0.01  # relative: two decimals will do
+ANY_TEXT = 0.7, 1.4  # perplexity on any 20,000 held-out tokens, over that on the checkpoint's card: texts differ
+HONEST = 0.85, 1.9  # the same of the unknown GPT, over that on the first 20,000: on fewer it is below
+SAME_SPEEDUP = 0.4, 2.5  # factors between two honest measurements on a shared machine
+BUSY = 1.5  # a factor by which one float model differs from itself: on such a machine a speedup says nothing
+SAME_LOGITS = 1e-4  # relative and absolute: one model in two processes
+
 # ex10
 HALF_ROUNDING = 2**-11  # how far a float16 may be from the number it stands for, relatively
 EXTRA_BITS = 0.07  # a weight, of a state dict beside codes and scales: the odd byte at the end, a size kept as a tensor
@@ -31,6 +78,25 @@ SURVIVED, RUINED = 0.05, 1.0  # drift at 4 bits, drift at 2 bits: what the text 
 FLOAT_PART = 2**-9  # of the sum of the absolute contributions of columns in floating point: half precision may serve
 NO_DRIFT = 0.005  # of the perplexity, either way: what a method may cost that hardly rounds; ex14, too
 BROKEN, FEW_COLUMNS = 0.05, 0.02  # drift in plain int8, share of outlier columns: what that GPT has to show
+
+# ex12
+MAGNITUDE = 1e-4  # relative, of a mean over tokens in float32
+AWQ_SLACK = 1.3  # on our own search's error: other steps and normalizations come within 1.1, half the method does not
+AWQ_NEAREST = 1.01  # on the error of rounding to nearest, whose scales may have another precision
+EQUAL_ERROR = 1e-4  # relative: an error that is the same as that of rounding to nearest
+ONE_WEIGHT = 1e-4  # relative error of an output, in float32, against the layer's own weight
+SAME_VALUE = 1e-4  # of the largest of a group: closer values stand for one code
+SEVEN_BITS = 0.01  # relative error of an output that rounding to 7 bits in groups of 16 leaves
+ROUNDED_AT_ALL = 1e-3  # of the error of rounding to nearest: below that, nothing was rounded to so few bits
+AWQ_DRIFT = 1 / 3  # of the drift of rounding to nearest, at 4 bits
+AWQ_SHARE = 0.6  # of what our own search gets back at 3 bits
+
+# ex13
+HESSIAN = 1e-5  # of the sum of the absolute contributions, in float32
+GPTQ_SLACK = 1.6  # on our own error: another order of the columns is as good, over a few problems within 1.3
+RECOVERED = {3: 0.5, 2: 0.8}  # by width: the share of what rounding to nearest costs the GPT
+GPTQ_SECONDS = 60  # for the Linears of the GPT, or on a slow machine ...
+GPTQ_TIMES = 5  # ... so many times as long as one column after the other takes there for all rows at once
 
 # ex14
 HALF_SCALE = 127 * HALF_ROUNDING  # of a step, at the largest code: scales kept in half precision may serve
@@ -122,7 +188,7 @@ def same_scales(got: Tensor, want: Tensor | float) -> Tensor:
 
 def what_of_scale(w: Tensor, got: float, want: float, otherwise: str) -> str:
     """What to think about a scale of w that is wrong."""
-    if got > want and want < 1e-20:
+    if got > want and want < TINY:
         return ABSOLUTE
     return PRECISION if w.dtype != torch.float32 else otherwise
 
@@ -136,7 +202,7 @@ def check_scales(got: Tensor, want: Tensor, w: Tensor, called: str, think: str) 
         added, factor = (got.double() - want)[wrong], (got.double() / want)[wrong]
         if len(added) > 1 and added.min() > 0 and added.max() < 1.1 * added.min():  # the same for large and small
             think = ABSOLUTE
-        elif len(added) > 1 and w.dtype == torch.float32 and factor.max() < factor.min() * (1 + 1e-5):
+        elif len(added) > 1 and abs(factor.mean() - 1) > 1e-4 and factor.max() < factor.min() * (1 + 1e-5):
             think = f"All are {factor.mean():.4g} times what they should be: by which number is the largest divided?"
         fail(
             called,
@@ -194,9 +260,9 @@ def check_on_grid(got: Tensor, step: float, bits: int, called: str) -> None:
         i = tuple(first)
         fail(
             called,
-            f"{got.double()[i]:.6g} at {at(first)}, which is {ratio[i]:.4f} steps of s ({_share(wrong)} so)",
+            f"{got.double()[i]:.6g} at {at(first)}, which is {ratio[i]:.4f} steps of s ({_share(wrong)} are off the grid)",
             f"a whole number of steps, at most {qmax(bits)}: all that a code of {bits} bits can stand for",
-            "Is there a quantize in it, and do the bits arrive there?",
+            "Does round_trip quantize w, and does it pass the bits on?",
         )
 
 

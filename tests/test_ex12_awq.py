@@ -11,19 +11,17 @@ from llm.linears import linear_inputs, with_layers, with_weights
 from llm.outliers import with_outliers
 from tests import oracle
 from tests.gpt import Inserted, drift, some_text, to_nearest
-from tests.messages import check_tensor, check_unchanged, describe, fail
+from tests.laws import laws
+from tests.messages import check_tensor, check_unchanged, describe, fail, percent
 from tests.models import check_module
 
 STEPS = 10  # of alpha, in the oracle's search
-SHARE = 0.6  # of what the oracle's search gets back at 3 bits
-SLACK = 1.3  # on the oracle's error: other steps of alpha and other normalizations come within 1.1, half the method not
-NEAREST = 1.01  # on that of rounding to nearest, whose scales may have another precision
-LAYER = "W s is what is rounded, and x / s what it meets: is each of them there once, with the s of awq_scales?"
-AS_NEAREST = "As if nothing was scaled: which s wins, is any of its candidates a nan, and what are they compared by?"
-SEARCH = "What is tried, by which error is it judged, and what does rounding a scaled weight do to the step?"
+LAYER = "Is W s what is rounded, and is x divided by the same s, the one that awq_scales returns?"
+AS_NEAREST = "This is the error of s = 1. Which candidate wins, is the error of any of them nan, how are they compared?"
+SEARCH = "Which candidates are tried, by which error are they judged, and what does scaling a weight do to the step?"
 TOGETHER = "all others equal and moving together"
 SMALL = 0.02  # of x at 3 bits: what matters is how large activations are beside one another
-SUMS = "Errors of columns that move together add up before they are squared: is it the output that is compared?"
+SUMS = "Errors of columns that move together add up before they are squared. Is it the output that is compared?"
 WINDOWS, CALIBRATION = 12, 6
 CHANNELS, ALPHA = 51, (8.0, 30.0)  # about one in ten
 
@@ -89,6 +87,7 @@ WIDTH = pytest.mark.parametrize("bits, size", [(4, None), (3, None), (4, 32)], i
 @pytest.mark.points(1)
 @pytest.mark.parametrize("lead", [(50,), (4, 9)], ids=lambda lead: f"x {(*lead, 24)}")
 def test_magnitude_is_the_mean_of_absolute_values(student, rng, lead):
+    """The magnitude of a feature is the mean of |x| over all tokens."""
     x = torch.randn(*lead, 24, generator=rng) * torch.logspace(-2, 2, 24) + torch.randn(24, generator=rng)
     for dtype in (torch.float32, torch.float16):
         x = x.to(dtype)
@@ -97,40 +96,70 @@ def test_magnitude_is_the_mean_of_absolute_values(student, rng, lead):
         check_unchanged(x, student.view(x), called)
         want = oracle.exact(x).abs().reshape(-1, 24).mean(dim=0)
         think = "Do signs cancel, is it a mean of |x| and not of squares, and over which axes does it run?"
-        oracle.check_close(got, want, want * 1e-4, called, "mean |x| over all tokens", think)
+        oracle.check_close(got, want, want * oracle.MAGNITUDE, called, "mean |x| over all tokens", think)
+
+
+def check_factors(s, called):
+    if not ((s > 0) & s.isfinite()).all():
+        think = "What is 0 ** alpha, and what comes of dividing by it?"
+        fail(called, describe(s), "a positive finite factor for each of the 160 columns", think)
+
+
+def factors(student, w, x, what):
+    """awq_scales(w, x, 4, None), once they are positive and finite, and what was called."""
+    called = f"awq_scales(w, x, 4, None), {what}"
+    s = check_tensor(student.awq_scales(w, x, 4, None), called, (160,), torch.float32)
+    check_unchanged(w, student.view(w), called)
+    check_unchanged(x, student.view(x), called)
+    check_factors(s, called)
+    return s, called
+
+
+def with_dead_features(x):
+    x = x.clone()
+    x[:, [3, 17]] = 0
+    return x
+
+
+def _factors_are_positive_and_finite(student, rng):
+    """Every factor is positive and finite, also that of a feature that is always 0."""
+    w, x = some_layer("small weights", 48, 160, rng)
+    factors(student, w, x, "x (256, 160)")
+    factors(student, w, with_dead_features(x), "two features of x always 0")
+    factors(student, w, torch.zeros(32, 160), "x all 0")
+
+
+def _x_may_have_any_leading_shape(student, rng):
+    """Tokens may come in any leading shape."""
+    w, x = some_layer("small weights", 48, 160, rng)
+    for shape in ((256, 160), (4, 64, 160)):
+        s, called = factors(student, w, x.view(shape), f"x {shape}")
+        error = output_error(w, x, scaled_round_trip(w, s, 4, None))
+        check_error(error, to_nearest_error(w, x, 4, None), best_error(w, x, 4, None), called)
+
+
+def _features_that_are_0_do_no_harm(student, rng):
+    """Features that are always 0 do no harm to the factors of all others."""
+    w, x = some_layer("small weights", 48, 160, rng)
+    x = with_dead_features(x)
+    s, called = factors(student, w, x, "two features of x always 0")
+    error, usual = output_error(w, x, scaled_round_trip(w, s, 4, None)), to_nearest_error(w, x, 4, None)
+    best = best_error(w, x, 4, None)
+    check_error(error, usual, max(best, (best + usual) / 2 / oracle.AWQ_SLACK), called)
 
 
 @pytest.mark.points(1)
-def test_every_column_gets_a_factor(student, rng):
-    w, x = some_layer("small weights", 48, 160, rng)
-    dead, nothing = x.clone(), torch.zeros(32, 160)
-    dead[:, [3, 17]] = 0
-    cases = {
-        "x (256, 160)": x,
-        "two features of x always 0": dead,
-        "x all 0": nothing,
-        "x (4, 64, 160)": x.view(4, 64, 160),
-    }
-    for what, some_x in cases.items():
-        called = f"awq_scales(w, x, 4, None), {what}"
-        s = check_tensor(student.awq_scales(w, some_x, 4, None), called, (160,), torch.float32)
-        check_unchanged(w, student.view(w), called)
-        check_unchanged(some_x, student.view(some_x), called)
-        think = "What is 0 ** alpha, and what comes of dividing by it?"
-        good = (s > 0) & s.isfinite()
-        if not good.all():
-            fail(called, describe(s), "a positive finite factor for each of the 160 columns", think)
-        if what != "x all 0":
-            flat = some_x.reshape(-1, 160)
-            error, usual = output_error(w, flat, scaled_round_trip(w, s, 4, None)), to_nearest_error(w, flat, 4, None)
-            best = best_error(w, flat, 4, None)
-            _check_error(error, usual, max(best, (best + usual) / 2 / SLACK) if "always 0" in what else best, called)
+@laws(_factors_are_positive_and_finite, _x_may_have_any_leading_shape, _features_that_are_0_do_no_harm)
+def test_every_column_gets_a_factor(student, rng, law):
+    """Every column gets a positive factor, whatever x is."""
+    law(student, rng)
 
 
 @pytest.mark.points(2)
 @WIDTH
 @KIND
 def test_the_search_finds_the_least_output_error(student, rng, kind, bits, size):
+    """The search finds the factors with the least error of the output."""
     where = TOGETHER if kind == TOGETHER else f"{kind} where activations are large"
     where, unit = (f"{where}, all of x small", SMALL) if bits == 3 else (where, 1)
     called = f"awq_scales(w, x, {bits}, {size}), {where}"
@@ -139,59 +168,85 @@ def test_the_search_finds_the_least_output_error(student, rng, kind, bits, size)
         w, x = some_layer(kind, 48, 160, rng)
         x = x * unit
         s = check_tensor(student.awq_scales(w, x, bits, size), called, (160,), torch.float32)
-        if not ((s > 0) & s.isfinite()).all():
-            fail(called, describe(s), "a positive finite factor for each column")
+        check_factors(s, called)
         error = output_error(w, x, scaled_round_trip(w, s, bits, size))
         found.append((error, to_nearest_error(w, x, bits, size), best_error(w, x, bits, size)))
     think = SUMS if kind == TOGETHER else SEARCH
-    _check_error(*(sum(errors) / 3 for errors in zip(*found, strict=True)), called, think)
+    check_error(*(sum(errors) / 3 for errors in zip(*found, strict=True)), called, think)
 
 
-def _check_error(error, usual, best, called, think=SEARCH):
-    got, most = f"a mean square error of the output of {error:.4g}", min(usual * NEAREST, best * SLACK)
+def check_error(error, usual, best, called, think=SEARCH):
+    """It is hardly larger than the suite's own, and never larger than that of rounding to nearest."""
+    got = f"a mean square error of the output of {error:.4g}"
+    most = min(usual * oracle.AWQ_NEAREST, best * oracle.AWQ_SLACK)
     expected = f"at most {most:.4g} (round to nearest: {usual:.4g}, best power of magnitude: {best:.4g})"
-    think = AS_NEAREST if abs(error / usual - 1) < 1e-4 else think
+    think = AS_NEAREST if abs(error / usual - 1) < oracle.EQUAL_ERROR else think
     if not error <= most:
         fail(called, got, expected, think)
 
 
-@pytest.mark.points(2)
-@WIDTH
-@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
-def test_a_layer_computes_with_the_scaled_and_rounded_weight(student, rng, bias, bits, size):
+BIAS = pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+
+
+def calibrated(student, rng, bias, bits, size):
+    """A Linear, x (256, 160), the layer that awq_linear makes of them, and what was called."""
     w, x = some_layer("equal weights", 48, 160, rng)
-    tokens = x.view(2, 128, 160)
     linear = nn.Linear(160, 48, bias=bias)
     linear.weight.data = w
     if bias:
         linear.bias.data = torch.randn(48, generator=rng)
-    called = f"awq_linear(linear, x, {bits}, {size})"
+    tokens, called = x.view(2, 128, 160), f"awq_linear(linear, x, {bits}, {size})"
     layer = check_module(student.awq_linear(linear, tokens, bits, size), called)
     check_unchanged(tokens, student.view(tokens), called)
     check_unchanged(w, student.view(linear).weight.detach(), called)
-    weight = _effective_weight(layer, linear, called)
-    error = output_error(w, x, weight)
-    _check_error(error, to_nearest_error(w, x, bits, size), best_error(w, x, bits, size), called, LAYER)
-    y = check_tensor(layer(tokens), f"{called}(x)", (2, 128, 48), torch.float32)
+    return linear, x, layer, called
+
+
+@pytest.mark.points(1)
+@WIDTH
+@BIAS
+def test_a_layer_has_the_scaled_and_rounded_weight(student, rng, bias, bits, size):
+    """A layer's weight is round(W s) / s, with the s of the search."""
+    linear, x, layer, called = calibrated(student, rng, bias, bits, size)
+    w, weight = linear.weight.detach(), effective_weight(layer, linear, called)
+    usual, best = to_nearest_error(w, x, bits, size), best_error(w, x, bits, size)
+    check_error(output_error(w, x, weight), usual, best, called, LAYER)
+
+
+@pytest.mark.points(1)
+@WIDTH
+@BIAS
+def test_a_layer_has_one_weight_for_every_x(student, rng, bias, bits, size):
+    """A layer multiplies every x with the same weight, and adds the bias."""
+    linear, x, layer, called = calibrated(student, rng, bias, bits, size)
+    weight = effective_weight(layer, linear, called)
+    y = check_tensor(layer(x.view(2, 128, 160)), f"{called}(x)", (2, 128, 48), torch.float32)
     want = x.double() @ weight.t() + (linear.bias.detach().double() if bias else 0)
     error = ((y.view(256, 48) - want).norm() / want.norm()).item()
     think = "Is every x divided by the factors that its weights were multiplied by?"
-    if not error < 1e-4:
+    if not error < oracle.ONE_WEIGHT:
         fail(f"{called}(x)", f"outputs off by {error:.2%}", "one weight for every x", think)
-    s = student.awq_scales(w, tokens, bits, size).double()
-    levels = [
-        row[oracle.group_of(160, size) == g]
-        for row in weight * s
-        for g in range(int(oracle.group_of(160, size)[-1]) + 1)
-    ]
-    most = max(1 + int((part.sort().values.diff() > 1e-4 * part.abs().max()).sum()) for part in levels)
+
+
+@pytest.mark.points(1)
+@WIDTH
+@BIAS
+def test_the_scaled_weight_has_few_values(student, rng, bias, bits, size):
+    """A group of W s has no more values than there are codes."""
+    linear, x, layer, called = calibrated(student, rng, bias, bits, size)
+    weight = effective_weight(layer, linear, called)
+    found = student.awq_scales(linear.weight.detach(), x.view(2, 128, 160), bits, size)
+    s = check_tensor(found, f"awq_scales(w, x, {bits}, {size})", (160,), torch.float32)
+    group = oracle.group_of(160, size)
+    parts = [row[group == g] for row in weight * s.double() for g in range(int(group[-1]) + 1)]
+    most = max(1 + int((p.sort().values.diff() > oracle.SAME_VALUE * p.abs().max()).sum()) for p in parts)
     allowed = 2**bits - 1
     think = "Is W s rounded, and by the factors that awq_scales returns?"
     if not most <= allowed:
         fail(called, f"{most} values in a group of W s", f"at most {allowed}, for {bits} bits", think)
 
 
-def _effective_weight(layer, linear, called):
+def effective_weight(layer, linear, called):
     """(N, K) float64: what the layer multiplies with, seen from outside."""
     k, n = linear.in_features, linear.out_features
     got = check_tensor(layer(1000 * torch.eye(k)), f"{called}(x)", (k, n), torch.float32).double()  # beside a bias
@@ -200,6 +255,7 @@ def _effective_weight(layer, linear, called):
 
 @pytest.mark.points(1)
 def test_scaling_alone_changes_nothing(student, rng):
+    """Scaling alone, almost without rounding, changes nothing."""
     w, x = some_layer("equal weights", 48, 160, rng)
     linear = nn.Linear(160, 48)
     linear.weight.data = w
@@ -209,9 +265,12 @@ def test_scaling_alone_changes_nothing(student, rng):
     got = check_tensor(layer(other), f"{called}(x)", (256, 48), torch.float32)
     want = linear(other).double()
     error = ((got - want).norm() / want.norm()).item()
-    think = "(x / s) times (W s): is each of them there once, and along the columns?"
-    if not (0 < error < 0.01):
-        fail(f"{called}(x)", f"outputs off by {error:.3%}", "at most 1 %: 7 bits hardly round", think)
+    think = "Is x divided by s once, and is W multiplied by s once, both along the columns of W?"
+    if error == 0:
+        fail(f"{called}(x)", "what linear itself says, to the last digit", "some rounding to show in 7 bits")
+    if not error < oracle.SEVEN_BITS:
+        expected = f"at most {percent(oracle.SEVEN_BITS)}: 7 bits hardly round"
+        fail(f"{called}(x)", f"outputs off by {error:.3%}", expected, think)
 
 
 @pytest.fixture(scope="module")
@@ -239,38 +298,41 @@ def awq_gpt(student, gpt, inputs, bits):
         x = inputs[name]
         called = f"awq_linear(gpt.{name}, x, {bits}, None)"
         layer = check_module(student.awq_linear(linear, x, bits, None), called)
-        w, weight = linear.weight.detach(), _effective_weight(layer, linear, called)
+        w, weight = linear.weight.detach(), effective_weight(layer, linear, called)
         gram = (x.t() @ x).double() / len(x)
         error, usual = (
             ((e @ gram) * e).sum().item() / len(w) for e in (weight - w, oracle.grouped_round_trip(w, bits, None) - w)
         )
         expected = f"at most {usual:.4g}, as by rounding to nearest"
         got = f"a mean square error of the output of {error:.4g}"
-        if not error <= usual * NEAREST:
+        if not error <= usual * oracle.AWQ_NEAREST:
             fail(called, got, expected, f"Is it by this x and in {bits} bits? {LAYER}")
-        if not error >= usual * 1e-3:
+        if not error >= usual * oracle.ROUNDED_AT_ALL:
             fail(called, got, f"some rounding to show in {bits} bits")
         return Inserted(layer, linear, called)
 
     return with_layers(gpt, make)
 
 
-@pytest.mark.points(2)
+@pytest.mark.points(1)
 @pytest.mark.timeout(300)
 def test_four_bits_cost_the_gpt_a_third(student, request, measured):
+    """Four bits cost the GPT at most a third of what rounding to nearest costs."""
     _, gpt, inputs, text, before = _bed(student, request, 4)
     usual = drift(window_nats(to_nearest(gpt, 4), text), before)
     change = drift(window_nats(awq_gpt(student, gpt, inputs, 4), text), before)
     measured |= {"drift int4, salient channels, to nearest": usual, "drift int4, salient channels, AWQ": change}
     called = "the GPT with salient channels, of awq_linear(linear, x, 4, None)"
-    expected = f"at most {usual / 3:+.2%}, a third of what rounding to nearest costs ({usual:+.2%})"
-    if not change <= usual / 3:
+    most = usual * oracle.AWQ_DRIFT
+    expected = f"at most {most:+.2%}, a third of what rounding to nearest costs ({usual:+.2%})"
+    if not change <= most:
         fail(called, f"a drift of {change:+.2%}", expected, SEARCH)
 
 
 @pytest.mark.points(1)
 @pytest.mark.timeout(300)
 def test_three_bits_come_nearer_to_the_gpt_without_salient_channels(student, request, measured):
+    """At three bits AWQ gets back most of what our own search gets back."""
     plain, gpt, inputs, text, before = _bed(student, request, 3)
     after = window_nats(awq_gpt(student, gpt, inputs, 3), text)
     usual = window_nats(to_nearest(gpt, 3), text)
@@ -282,8 +344,7 @@ def test_three_bits_come_nearer_to_the_gpt_without_salient_channels(student, req
     }
     share = ((usual - after).mean() / (usual - ours).mean()).item()
     called = "the GPT with salient channels, of awq_linear(linear, x, 3, None)"
-    expected = f"{SHARE:.0%} or more of that: how far, is a matter of the channels drawn"
-    found = f"{share:.0%} of what the suite's own search gets back ({drift(usual, before):+.0%} to nearest, "
-    found += f"{drift(ours, before):+.0%} by its search, {drift(after, before):+.0%} by yours)"
-    if not share >= SHARE:
-        fail(called, found, expected, SEARCH)
+    found = f"drift: rounding to nearest {drift(usual, before):+.0%}, our search {drift(ours, before):+.0%}, "
+    found += f"yours {drift(after, before):+.0%}, which is {share:.0%} of the way"
+    if not share >= oracle.AWQ_SHARE:
+        fail(called, found, f"{oracle.AWQ_SHARE:.0%} or more of the way: how far depends on the channels drawn", SEARCH)

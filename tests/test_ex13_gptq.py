@@ -9,17 +9,14 @@ import torch
 from llm.checkpoint import load_gpt
 from llm.corpus import calibration_tokens
 from llm.evaluate import window_nats
-from llm.linears import linears, with_weights
+from llm.linears import with_weights
 from tests import oracle
 from tests.gpt import drift, hessians, some_text, to_nearest
+from tests.laws import laws
 from tests.messages import check_pair, check_tensor, check_unchanged, check_value_errors, describe, fail
 
-SLACK = 1.6  # on the oracle's error: another order of the columns is as good, over a few problems within 1.3
 WINDOWS, CALIBRATION = 16, 24
-SECONDS = 60  # for all Linears of the GPT
-COMPENSATE = (
-    "Which columns take over the error of a rounded one, in which proportion, and are theirs rounded after that?"
-)
+COMPENSATE = "Which columns make up for the error of a rounded one, in which proportion, and are they rounded later?"
 
 
 def correlated(n, k, rng, factors=6):
@@ -73,48 +70,62 @@ def quantized(student, called, w, h, bits, *damp):
 @pytest.mark.points(1)
 @pytest.mark.parametrize("lead", [(50,), (4, 9), (1,)], ids=lambda lead: f"x {(*lead, 12)}")
 def test_the_hessian_is_twice_the_mean_of_products(student, rng, lead):
+    """The Hessian is 2 X^T X / n, and n is the number of tokens."""
     x = torch.randn(*lead, 12, generator=rng) + torch.randn(12, generator=rng)
     called = f"hessian(x), x {tuple(x.shape)}"
     got = check_tensor(student.hessian(x), called, (12, 12), torch.float32)
     check_unchanged(x, student.view(x), called)
     flat = x.double().view(-1, 12)
-    want, allowed = 2 / len(flat) * flat.t() @ flat, 2 / len(flat) * flat.abs().t() @ flat.abs() * 1e-5
+    want, allowed = 2 / len(flat) * flat.t() @ flat, 2 / len(flat) * flat.abs().t() @ flat.abs() * oracle.HESSIAN
     oracle.check_close(got, want, allowed, called, "2 X^T X / n", "Is n the number of tokens, whatever the shape of x?")
 
 
-@pytest.mark.points(2)
-@pytest.mark.parametrize("bits", [4, 3, 2, 8], ids=lambda bits: f"int{bits}")
-def test_without_correlations_it_is_rounding_to_nearest(student, rng, bits):
-    for n, k, dtype in (
-        (24, 40, torch.float32),
-        (8, 300, torch.float32),
-        (8, 40, torch.float16),
-        (8, 40, torch.float64),
-    ):
+def uncorrelated(bits, rng):
+    """Weights of every precision, each with a diagonal Hessian, and what is called."""
+    sizes = (24, 40, torch.float32), (8, 300, torch.float32), (8, 40, torch.float16), (8, 40, torch.float64)
+    for n, k, dtype in sizes:
         w = oracle.away_from_ties((n, k), 0.01, rng, bits) * (0.5 + torch.rand(n, 1, generator=rng))
-        w = w.to(dtype)
         h = torch.diag(torch.rand(k, generator=rng) * 10 ** (2 * torch.rand(k, generator=rng)) + 0.01)
         name = str(dtype).removeprefix("torch.")
-        called = f"gptq_quantize(w, h, {bits}), w {name} ({n}, {k}), h diagonal"
+        yield w.to(dtype), h, f"gptq_quantize(w, h, {bits}), w {name} ({n}, {k}), h diagonal"
+
+
+@pytest.mark.points(1)
+@pytest.mark.parametrize("bits", [4, 3, 2, 8], ids=lambda bits: f"int{bits}")
+def test_without_correlations_it_is_rounding_to_nearest(student, rng, bits):
+    """Without correlations between columns it is rounding to nearest."""
+    for w, h, called in uncorrelated(bits, rng):
         q, _ = quantized(student, called, w, h, bits)
-        check_unchanged(w, student.view(w), called)
-        check_unchanged(h, student.view(h), called)
-        think = "Who could make up for an error, if no two columns have to do with each other?"
+        think = "Which column could make up for the error of another, if no two of them are correlated?"
         oracle.check_codes(q, w, oracle.channel_scales(w, bits, 0), bits, f"{called}, codes", think)
+
+
+def some_problem(n, k, rng):
+    """(w, h) of a weight (n, k) whose columns are correlated."""
+    return torch.randn(n, k, generator=rng), hessian_of(correlated(4 * k, k, rng))
 
 
 @pytest.mark.points(2)
 @pytest.mark.parametrize("bits", [4, 3, 2], ids=lambda bits: f"int{bits}")
 @pytest.mark.parametrize("n, k", [(32, 48), (16, 200)], ids=lambda value: str(value))
 def test_correlated_columns_make_up_for_errors(student, rng, n, k, bits):
-    problems = [(torch.randn(n, k, generator=rng), hessian_of(correlated(4 * k, k, rng))) for _ in range(240 // k + 1)]
+    """Correlated columns make up for the errors of those before them."""
+    problems = [some_problem(n, k, rng) for _ in range(240 // k + 1)]
     called = f"gptq_quantize(w, h, {bits}), w ({n}, {k}), columns correlated"
-    weights = []
-    for w, h in problems:
-        weights.append(quantized(student, called, w, h, bits)[1])
+    check_losses([quantized(student, called, w, h, bits)[1] for w, h in problems], problems, bits, called)
+
+
+@pytest.mark.points(1)
+@pytest.mark.parametrize("bits", [4, 3, 2, 8], ids=lambda bits: f"int{bits}")
+def test_the_weight_and_the_hessian_stay_as_they_were(student, rng, bits):
+    """The weight and the Hessian that the call got stay as they were."""
+    calls = list(uncorrelated(bits, rng))
+    for n, k in ((32, 48), (16, 200)):
+        calls.append((*some_problem(n, k, rng), f"gptq_quantize(w, h, {bits}), w ({n}, {k}), columns correlated"))
+    for w, h, called in calls:
+        quantized(student, called, w, h, bits)
         check_unchanged(w, student.view(w), called)
         check_unchanged(h, student.view(h), called)
-    check_losses(weights, problems, bits, called)
 
 
 def check_losses(weights, problems, bits, called, damp=0.01, think=COMPENSATE):
@@ -122,11 +133,11 @@ def check_losses(weights, problems, bits, called, damp=0.01, think=COMPENSATE):
     got = sum(loss(w, weight, h) for weight, (w, h) in zip(weights, problems, strict=True)) / len(problems)
     usual = sum(loss(w, oracle.round_trip(w, bits, 0), h) for w, h in problems) / len(problems)
     best = sum(loss(w, gptq_oracle(w, h, bits, damp), h) for w, h in problems) / len(problems)
-    if not got <= best * SLACK:
+    if not got <= best * oracle.GPTQ_SLACK:
         fail(
             called,
             f"a mean square error of the output of {got:.4g}",
-            f"at most {best * SLACK:.4g} (round to nearest: {usual:.4g}, GPTQ: {best:.4g})",
+            f"at most {best * oracle.GPTQ_SLACK:.4g} (round to nearest: {usual:.4g}, GPTQ: {best:.4g})",
             think,
         )
 
@@ -144,6 +155,7 @@ SINGULAR = {
 @pytest.mark.points(1)
 @pytest.mark.parametrize("what", SINGULAR)
 def test_dead_columns_and_singular_hessians(student, rng, what):
+    """Dead columns, rows of zeros and singular Hessians do no harm."""
     problems = []
     for _ in range(4):
         x = SINGULAR[what](correlated(400, 60, rng))
@@ -154,16 +166,20 @@ def test_dead_columns_and_singular_hessians(student, rng, what):
     rows[3] = 0
     q, _ = quantized(student, f"{called}, w with a row of zeros", rows, h, 4)
     if q[3].any():
-        fail(f"{called}, w with a row of zeros", describe(q[3]), "codes 0 in it")
+        fail(f"{called}, w with a row of zeros", f"codes {describe(q[3])} for it", "codes 0")
 
 
-@pytest.mark.points(1)
-def test_damping_is_what_the_call_says(student, rng):
+def _damp_arrives(student, rng):
+    """So much damping that correlations no longer count leaves rounding to nearest."""
     heavy, h = 1e6, hessian_of(correlated(400, 60, rng))  # what couples columns is nothing beside such a diagonal
     called = f"gptq_quantize(w, h, 4, damp={heavy:g})"
     w = oracle.away_from_ties((16, 60), 0.01, rng, 4)
     q, _ = quantized(student, called, w, h, 4, heavy)
     oracle.check_codes(q, w, oracle.channel_scales(w, 4, 0), 4, f"{called}, codes", "Does damp arrive, and where?")
+
+
+def _damp_is_a_fraction_of_the_mean_diagonal(student, rng):
+    """Damping adds to each column the same fraction of the mean of the diagonal."""
     problems = []
     for _ in range(4):  # eight columns 100 times as large as all others: beside theirs, the mean diagonal is small
         x, large = torch.randn(512, 256, generator=rng), torch.randperm(256, generator=rng)[:8]
@@ -175,7 +191,15 @@ def test_damping_is_what_the_call_says(student, rng):
 
 
 @pytest.mark.points(1)
+@laws(_damp_arrives, _damp_is_a_fraction_of_the_mean_diagonal)
+def test_damping_is_what_the_call_says(student, rng, law):
+    """Damping is what the call says."""
+    law(student, rng)
+
+
+@pytest.mark.points(1)
 def test_bad_weights_and_widths_are_a_value_error(student, rng):
+    """Empty or non-finite weights and widths outside 2 to 8 are a ValueError."""
     w, h = torch.randn(4, 16, generator=rng), torch.eye(16)
     hole = w.clone()
     hole[2, 5] = float("nan")
@@ -193,44 +217,44 @@ def bed(seed):
     return gpt, hessians(gpt, calibration_tokens(CALIBRATION)), text, window_nats(gpt, text)
 
 
-def plain_seconds(weights):
-    """How long one column after the other, for all rows at once, takes here for these weights: from the smallest."""
+def plain_seconds(weight):
+    """How long one column after the other, for all rows at once, takes here and now: from a smaller weight."""
     w = torch.randn(512, 512)
     factor, code = torch.eye(512).triu(), torch.empty_like(w)
     began = time.monotonic()
     for k in range(512):
         code[:, k] = w[:, k].round()
         w[:, k:] -= (w[:, k] - code[:, k])[:, None] * factor[k, k:]
-    return (time.monotonic() - began) * sum(w.shape[0] * w.shape[1] ** 2 for w in weights) / 512**3
+    return (time.monotonic() - began) * weight.shape[0] * weight.shape[1] ** 2 / 512**3
 
 
 @pytest.mark.points(2)
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("bits, share", [(3, 0.5), (2, 0.8)], ids=["int3", "int2"])
+@pytest.mark.parametrize("bits, share", oracle.RECOVERED.items(), ids=["int3", "int2"])
 def test_the_gpt_gets_back_what_rounding_lost(student, request, measured, bits, share):
+    """The GPT gets back most of what rounding to nearest loses."""
     quantized(student, f"gptq_quantize(w, h, {bits}), w (4, 4)", torch.eye(4), torch.eye(4), bits)  # no stub? go on
     gpt, hessian, text, before = request.getfixturevalue("bed")
     usual = drift(window_nats(to_nearest(gpt, bits), text), before)
-    spent, allowed = 0.0, max(SECONDS, 5 * plain_seconds([linear.weight for linear in linears(gpt).values()]))
+    spent, plain = 0.0, 0.0
 
     def make(name, w):
-        nonlocal spent
+        nonlocal spent, plain
+        plain += plain_seconds(w)  # beside each call: a machine that is busy for a while slows down both
         began = time.monotonic()
         called = f"gptq_quantize(gpt.{name}.weight, h, {bits})"
         _, weight = quantized(student, called, w, hessian[name], bits)
         spent += time.monotonic() - began
-        think = "What is done for every row alone, or computed anew for every column?"
-        found, expected = f"{spent:.0f} s up to this one", f"at most {allowed:.0f} s on this machine for all 17 Linears"
+        allowed = max(oracle.GPTQ_SECONDS, oracle.GPTQ_TIMES * plain)
         if not spent < allowed:
-            fail(called, found, expected, think)
+            think = "What is done for every row alone, or computed anew for every column?"
+            fail(called, f"{spent:.0f} s up to this Linear", f"less than {allowed:.0f} s on this machine", think)
         return weight
 
     change = drift(window_nats(with_weights(gpt, make), text), before)
     measured |= {f"drift int{bits}, to nearest": usual, f"drift int{bits}, GPTQ": change}
     called = f"the GPT, of gptq_quantize(w, h, {bits})"
-    expected = (
-        f"at most {usual * (1 - share):+.1%}: {share:.0%} of what rounding to nearest loses ({usual:+.1%}) recovered"
-    )
+    expected = f"at most {usual * (1 - share):+.1%}: {share:.0%} less than rounding to nearest, {usual:+.1%}"
     if not change <= usual * (1 - share):
         fail(called, f"a drift of {change:+.1%}", expected, COMPENSATE)
     measured[f"seconds int{bits}"] = spent

@@ -105,7 +105,8 @@ def run(
                     child = children.take()
                     result.host = child.host
                     states[exercise.name] = "passed"  # for the moment: if it does, which one is next?
-                    if any(_will_run(later, states, waits_for, guard) for later in exercises[index + 1 :]):
+                    # a second child: for the next exercise, or for the failures of one beside which nothing may start
+                    if exercise.timed or any(_will_run(e, states, waits_for, guard) for e in exercises[index + 1 :]):
                         children.prepare()
                     if exercise.timed:
                         children.settle()

@@ -18,15 +18,19 @@ NAME = re.compile(r"ex\d\d(_[a-z0-9]+)+")
 STUB, SOLUTION, SUITE = "exercises/{}.py", "solutions/{}.py", "tests/test_{}.py"
 WRONG, RIGHT = "tests/misconceptions/{}", "tests/project/right_answers/{}"
 SYLLABUS = "exercises/syllabus.toml"
+CAUGHT_BY = re.compile(r"^# caught by: (test_\w+)$", re.MULTILINE)
+SAYS = re.compile(r"^# says: (.+)$", re.MULTILINE)
 PLACEHOLDER = re.compile(r"\bREPLACE\b")
 
 # ---- minima ----------------------------------------------------------------------------------------------------------
 
 POINTS = 10  # of every exercise
-HINTS, SHORTEST_HINT = 3, 40  # characters
+SHORTEST_HINT = 40  # characters; that there are three hints, the syllabus itself asks
 WRONG_AT_LEAST = dict.fromkeys(["ex01", "ex02", "ex04", "ex05", "ex06"], 10)  # answers; of the others 6
 RIGHT_AT_LEAST = dict.fromkeys(["ex01", "ex02", "ex04", "ex05"], 5)  # of the others 3
-TITLE_WORDS = 3
+CAUGHT_ELSEWHERE = 3  # wrong answers, if any: one more than the mistakes that a diagnosis names (MOST_NAMED)
+LONGEST_TITLE = 43  # characters: what the board has room for
+TITLE_WORDS = 3  # of a test
 
 
 def wrong_at_least(exercise: str) -> int:
@@ -159,7 +163,7 @@ def largest(w):
 ENTRY = """
 [[exercise]]
 name = "NAME"
-title = "REPLACE the title: at most 43 characters"
+title = "REPLACE the title: at most LONGEST characters"
 track = "beyond"
 points = POINTS
 needs = []
@@ -189,7 +193,8 @@ def entry(name: str) -> str:
 
 
 def _filled(text: str, name: str) -> str:
-    for hole, value in {"NAME": name, "EX": short_name(name), "POINTS": str(POINTS)}.items():
+    values = {"NAME": name, "EX": short_name(name), "POINTS": str(POINTS), "LONGEST": str(LONGEST_TITLE)}
+    for hole, value in values.items():
         text = re.sub(rf"\b{hole}\b", value, text)
     return text
 
@@ -220,8 +225,7 @@ def fault_of_wrong_answer(text: str, tests: Collection[str]) -> str:
     tests: the test functions of its suite
     """
     does, _, think = " ".join((ast.get_docstring(ast.parse(text)) or "").split()).partition(". ")
-    caught_by = re.findall(r"^# caught by: (test_\w+)$", text, re.MULTILINE)
-    says = re.findall(r"^# says: (.+)$", text, re.MULTILINE)
+    caught_by, says = CAUGHT_BY.findall(text), SAYS.findall(text)
     if not re.match(r"(never|\w+s|does not) ", does[:1].lower() + does[1:]) or re.search(r"[.?]( |$)", does):
         return 'the docstring does not begin with one sentence of what the answer does, such as "Rounds down."'
     if not think.endswith("?") or re.search(r"[.?] ", think):
@@ -260,10 +264,10 @@ def _about_the_entry(exercise: Exercise) -> Iterator[str]:
     for what, text in texts.items():
         if PLACEHOLDER.search(text):
             yield f"{SYLLABUS}: {what} has the word REPLACE"
+    if len(exercise.title) > LONGEST_TITLE:
+        yield f"{SYLLABUS}: the title has {len(exercise.title)} characters, more than {LONGEST_TITLE}"
     if exercise.points != POINTS:
         yield f"{SYLLABUS}: {exercise.points} points instead of {POINTS}"
-    if len(exercise.hints) < HINTS:
-        yield f"{SYLLABUS}: {len(exercise.hints)} of {HINTS} hints"
     if "?" not in exercise.hints[0]:
         yield f"{SYLLABUS}: the first hint is no question"
     if len(set(exercise.hints)) < len(exercise.hints):
@@ -318,12 +322,20 @@ def _about_the_suite(exercise: Exercise, suite: Path) -> Iterator[str]:
 
 
 def _about_wrong_answers(exercise: Exercise, suite: Path, files: list[Path]) -> Iterator[str]:
-    tests = {test.name for test in _tests(suite)}
+    tests = [test.name for test in _tests(suite)]
     for file in files:
         if fault := fault_of_wrong_answer(file.read_text(encoding="utf-8"), tests):
             yield f"{_shown(file)}: {fault}"
     if len(files) < (least := wrong_at_least(exercise.name)):
         yield f"{WRONG.format(exercise.name)}: {len(files)} of at least {least} wrong answers"
+    caught_by = [name for file in files for name in CAUGHT_BY.findall(file.read_text(encoding="utf-8"))]
+    for test in tests:
+        elsewhere = len(caught_by) - caught_by.count(test)
+        if 0 < elsewhere < CAUGHT_ELSEWHERE:
+            yield (
+                f"{WRONG.format(exercise.name)}: {elsewhere} of at least {CAUGHT_ELSEWHERE} wrong answers that "
+                f"another test than {test} catches"
+            )
 
 
 def _about_right_answers(exercise: Exercise, files: list[Path]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Clamps w in place, for speed. Whose tensor is w?"""
 
-# caught by: test_codes_stay_on_the_grid
+# caught by: test_any_tensor_of_finite_numbers_will_do
 # says: called quantize(w, ..., bits=8), w reaches beyond the grid ... expected the argument as it was
 
 import torch

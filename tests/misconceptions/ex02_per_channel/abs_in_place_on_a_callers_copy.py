@@ -1,7 +1,7 @@
 """Takes absolute values in place and protects itself from that in one caller. Who else calls channel_scales?"""
 
-# caught by: test_zero_rows_bad_input_and_your_copy_of_w
-# says: called channel_scales(w), a transposed view ... expected the argument as it was
+# caught by: test_any_tensor_of_finite_numbers_will_do_and_nothing_else
+# says: called channel_scales(w, axis=0), w float32 (...) in [...] ... expected the argument as it was
 
 import torch
 

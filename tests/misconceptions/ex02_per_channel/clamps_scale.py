@@ -1,6 +1,6 @@
 """Never lets a scale fall below a fixed number. How small may weights be?"""
 
-# caught by: test_zero_rows_bad_input_and_your_copy_of_w
+# caught by: test_any_tensor_of_finite_numbers_will_do_and_nothing_else
 # says: called quantize_per_channel(w), rows of max|w| = 1e-30 -> scales ... expected scale
 
 import torch

@@ -1,6 +1,6 @@
 """Turns the axis to the front and calls itself again. Which arguments get lost on the way?"""
 
-# caught by: test_every_row_keeps_its_own_bound
+# caught by: test_the_width_sets_the_last_code_of_every_channel
 # says: called quantize_per_channel(w, bits=... axis=1) -> scales ... expected scale
 
 import torch

@@ -1,6 +1,6 @@
 """Guards against a tensor of zeros and not against a channel of zeros. What is 0 / 0?"""
 
-# caught by: test_zero_rows_bad_input_and_your_copy_of_w
+# caught by: test_channels_of_zeros_come_back_as_zeros
 # says: called channel_scales(w, axis=0), rows 2 and 9 all zeros ... expected scales > ... for zeros as well
 
 import torch

@@ -1,6 +1,6 @@
 """Looks once whether anything is zero and gives up all scales. Who else pays for a row of zeros?"""
 
-# caught by: test_zero_rows_bad_input_and_your_copy_of_w
+# caught by: test_channels_of_zeros_come_back_as_zeros
 # says: called quantize_per_channel(w, axis=0), rows 2 and 9 all zeros -> scales ... expected scale
 
 import torch

@@ -1,6 +1,6 @@
 """Gives a scale of 1 to every row of zeros. What is a channel when axis is not 0?"""
 
-# caught by: test_zero_rows_bad_input_and_your_copy_of_w
+# caught by: test_channels_of_zeros_come_back_as_zeros
 # says: called channel_scales(w, axis=1), columns 2 and 9 all zeros ... expected scales > ... for zeros as well
 
 import torch

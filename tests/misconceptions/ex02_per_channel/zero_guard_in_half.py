@@ -1,7 +1,7 @@
 """Guards against zero with a tiny minimum, in the precision that the weights came in. Which is the smallest number of
 half precision?"""
 
-# caught by: test_zero_rows_bad_input_and_your_copy_of_w
+# caught by: test_channels_of_zeros_come_back_as_zeros
 # says: called channel_scales(w, axis=0), float... rows 2 and 9 all zeros ... expected scales > ... for zeros as well
 
 import torch

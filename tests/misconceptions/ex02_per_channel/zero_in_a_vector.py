@@ -1,6 +1,6 @@
 """Treats a vector apart, since each of its elements is a channel. What about an element that is zero?"""
 
-# caught by: test_zero_rows_bad_input_and_your_copy_of_w
+# caught by: test_channels_of_zeros_come_back_as_zeros
 # says: called channel_scales(w, axis=0), a vector with a zero ... expected scales > ... for zeros as well
 
 import torch

@@ -1,6 +1,6 @@
 """Gives zero rows the smallest scale of all others. What if there are no others?"""
 
-# caught by: test_zero_rows_bad_input_and_your_copy_of_w
+# caught by: test_channels_of_zeros_come_back_as_zeros
 # says: called channel_scales(float32 (... 3), axis=0... raised RuntimeError: min(): Expected reduction dim to be spec
 
 import torch

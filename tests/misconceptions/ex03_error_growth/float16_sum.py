@@ -1,6 +1,6 @@
 """Multiplies in half precision. How large may an error be?"""
 
-# caught by: test_half_precision_and_zero_weights
+# caught by: test_weights_of_any_size_will_do
 # says: called output_error(w, x, bits=4), w of size 1e-7 ... got ... expected
 
 import math

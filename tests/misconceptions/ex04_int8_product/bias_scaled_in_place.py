@@ -1,6 +1,6 @@
 """Brings the bias to the scale of the channels in place and takes it back later. Whose tensor is it?"""
 
-# caught by: test_matmul_scales_the_integer_sum_and_adds_the_bias
+# caught by: test_arguments_stay_as_they_were
 # says: called int8_matmul(x, wq, w_scales, bias), x float32 (... 5) in [...] ... expected the argument as it was
 
 import torch

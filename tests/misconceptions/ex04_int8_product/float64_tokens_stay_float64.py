@@ -1,6 +1,6 @@
 """Converts half precision and leaves all else as it is. Which precision has a scale?"""
 
-# caught by: test_quiet_loud_and_silent_tokens_live_together
+# caught by: test_tokens_of_any_float_dtype_will_do
 # says: called quantize_tokens(x), float64 -> scales ... expected a float32 tensor of shape (... 1)
 
 import torch

@@ -1,6 +1,6 @@
 """Computes scales in the precision that the tokens came in. How many digits has half precision?"""
 
-# caught by: test_quiet_loud_and_silent_tokens_live_together
+# caught by: test_tokens_of_any_float_dtype_will_do
 # says: called quantize_tokens(x), float16 -> scales ... expected scale
 
 import torch

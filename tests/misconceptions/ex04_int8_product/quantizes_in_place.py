@@ -1,6 +1,6 @@
 """Divides x by its scales in place. Whose tensor is x?"""
 
-# caught by: test_every_token_has_a_scale_of_its_own
+# caught by: test_arguments_stay_as_they_were
 # says: called quantize_tokens(x), x float32 (... 48) in [...] ... expected the argument as it was
 
 import torch

@@ -1,6 +1,6 @@
 """Keeps one row of the float weight as a sample. Which storage does a view keep alive?"""
 
-# caught by: test_the_state_dict_holds_codes_and_scales_and_no_float_weight
+# caught by: test_no_float_weight_is_kept
 # says: called int8_linear(linear) ... expected no float copy of a weight: codes are meant to replace it
 
 import copy

@@ -1,6 +1,6 @@
 """Keeps the bias as a plain attribute. What is lost when the state dict is saved?"""
 
-# caught by: test_the_state_dict_holds_codes_and_scales_and_no_float_weight
+# caught by: test_the_state_dict_holds_codes_scales_and_bias
 # says: called int8_linear(linear).state_dict() ... expected 48 scales and the bias, 48 numbers
 
 import copy

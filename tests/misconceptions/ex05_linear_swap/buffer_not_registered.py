@@ -1,6 +1,6 @@
 """Keeps codes and scales as plain attributes. What does the state dict hold?"""
 
-# caught by: test_the_state_dict_holds_codes_and_scales_and_no_float_weight
+# caught by: test_the_state_dict_holds_codes_scales_and_bias
 # says: called int8_linear(linear).state_dict() ... got float32 (48,)... expected the 48 x 80 codes, as int8
 
 import copy

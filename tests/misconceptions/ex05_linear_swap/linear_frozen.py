@@ -1,7 +1,7 @@
 """Freezes the weight of the layer that it is given. Whose weight is it?"""
 
 # caught by: test_the_model_you_were_given_stays_as_it_was
-# says: called int8_linear(linear) ... expected the original untouched
+# says: called int8_linear(linear) ... got requires_grad of `first.0.weight` changed to False ... expected the original
 
 import copy
 

@@ -1,6 +1,6 @@
 """Registers the codes so that they are not saved. What does the state dict hold?"""
 
-# caught by: test_the_state_dict_holds_codes_and_scales_and_no_float_weight
+# caught by: test_the_state_dict_holds_codes_scales_and_bias
 # says: called int8_linear(linear).state_dict() ... expected the 48 x 80 codes, as int8
 
 import copy

@@ -1,6 +1,6 @@
 """Keeps every float layer in a list of the class, to compare with later. What got smaller?"""
 
-# caught by: test_the_state_dict_holds_codes_and_scales_and_no_float_weight
+# caught by: test_no_float_weight_is_kept
 # says: called int8_linear(linear) ... expected no float copy of a weight: codes are meant to replace it
 
 import copy

@@ -1,6 +1,6 @@
 """Keeps the scales as a plain attribute. What does the state dict hold?"""
 
-# caught by: test_the_state_dict_holds_codes_and_scales_and_no_float_weight
+# caught by: test_the_state_dict_holds_codes_scales_and_bias
 # says: called int8_linear(linear).state_dict() ... expected 48 float scales, one per output channel: max|row| / 127
 
 import copy

@@ -1,7 +1,7 @@
 """Makes scales of a weight that is trained. What does a tensor remember that was computed from one?"""
 
-# caught by: test_the_state_dict_holds_codes_and_scales_and_no_float_weight
-# says: called int8_linear(linear) ... expected values without a past
+# caught by: test_no_float_weight_is_kept
+# says: called int8_linear(linear) ... expected tensors without such a record
 
 import copy
 

@@ -1,6 +1,6 @@
 """Returns NaN when the model raises. Who learns of the error?"""
 
-# caught by: test_every_part_gets_its_mode_back
+# caught by: test_nothing_else_is_changed_or_hidden
 # says: called perplexity(model, ...), in which call 1 raises ... expected the model's own error to come through
 
 import math

@@ -1,6 +1,6 @@
 """Records gradients all the while. Who needs gradients here?"""
 
-# caught by: test_it_is_evaluated_in_eval_mode_without_gradients
+# caught by: test_no_gradients_are_recorded
 # says: called perplexity(model, tokens, 8), a model in train mode ... expected none recorded
 
 import math

@@ -1,6 +1,6 @@
 """Switches gradients off and never on. Who needs gradients later?"""
 
-# caught by: test_every_part_gets_its_mode_back
+# caught by: test_nothing_else_is_changed_or_hidden
 # says: called perplexity(model, ...) ... got gradients switched off for good ... expected as before
 
 import math

@@ -1,6 +1,6 @@
 """Leaves the model in the mode it is in. What does dropout do meanwhile?"""
 
-# caught by: test_it_is_evaluated_in_eval_mode_without_gradients
+# caught by: test_the_model_is_evaluated_in_eval_mode
 # says: called perplexity(model, tokens, 8), a model in train mode ... got calls in train mode ... expected eval mode
 
 import math

@@ -1,6 +1,6 @@
 """Freezes all parameters, so that no gradient is kept. Whose parameters are they?"""
 
-# caught by: test_it_is_evaluated_in_eval_mode_without_gradients
+# caught by: test_nothing_else_is_changed_or_hidden
 # says: called perplexity(model, tokens, 8), a model in train mode ... expected the model as it was
 
 import math

@@ -1,6 +1,6 @@
 """Makes a batch of the tokens in place. Whose tensor is it?"""
 
-# caught by: test_every_target_counts_once
+# caught by: test_nothing_else_is_changed_or_hidden
 # says: called perplexity(model, tokens, 8), 2 tokens ... expected the argument as it was
 
 import math

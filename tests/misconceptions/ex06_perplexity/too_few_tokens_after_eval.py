@@ -1,7 +1,7 @@
 """Counts the tokens once the model is in eval mode. In which mode is it left when there are too few?"""
 
-# caught by: test_one_token_predicts_nothing
-# says: called perplexity(model, tokens, 8), too few tokens ... expected train mode, as before
+# caught by: test_every_part_gets_its_mode_back
+# says: called perplexity(model, tokens, 8), too few tokens ... expected every part in the mode it was in
 
 import math
 

@@ -1,6 +1,6 @@
 """Never counts more tokens than the context holds. How many tokens were asked about?"""
 
-# caught by: test_a_kv_cache_holds_keys_and_values_of_every_layer
+# caught by: test_a_kv_cache_grows_with_every_token
 # says: called kv_cache_bytes(GPTConfig(), 1000) ... got ... expected ... batch 1 and float32 by default
 
 import io

@@ -1,6 +1,6 @@
 """Moves the model to eval mode before saving. Whose model is it?"""
 
-# caught by: test_saved_bytes_are_those_of_the_file
+# caught by: test_the_model_stays_as_it_was
 # says: called saved_bytes(a float32 Linear) ... expected the model as it was
 
 import io

@@ -1,6 +1,6 @@
 """Counts four bytes for every value. What is bytes_per_value for?"""
 
-# caught by: test_a_kv_cache_holds_keys_and_values_of_every_layer
+# caught by: test_a_kv_cache_grows_with_the_bytes_of_a_value
 # says: called kv_cache_bytes(..., bytes_per_value=1) ... got ... expected
 
 import io

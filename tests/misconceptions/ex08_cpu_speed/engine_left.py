@@ -1,6 +1,6 @@
 """Sets the fastest engine and leaves it. Which setting had the caller?"""
 
-# caught by: test_fast_int8_really_is_int8
+# caught by: test_fast_int8_leaves_all_else_as_it_was
 # says: called fast_int8(gpt) ... got torch.backends.quantized.engine is now ... expected ..., as before
 
 import contextlib

@@ -1,6 +1,6 @@
 """Ends with the engine that was set on the machine of the author. What was set before?"""
 
-# caught by: test_fast_int8_really_is_int8
+# caught by: test_fast_int8_leaves_all_else_as_it_was
 # says: called fast_int8(gpt) ... got torch.backends.quantized.engine is now ... expected ..., as before
 
 import contextlib

@@ -1,6 +1,6 @@
 """Sets one thread and leaves it. Which setting had the caller?"""
 
-# caught by: test_fast_int8_really_is_int8
+# caught by: test_fast_int8_leaves_all_else_as_it_was
 # says: called fast_int8(gpt) ... got torch.get_num_threads() is now ... expected ... as before
 
 import contextlib

@@ -1,6 +1,6 @@
 """Prints the reason of a failure like any other output. Where does a user of a pipe see errors?"""
 
-# caught by: test_a_failure_says_so_and_leaves_nothing_behind
+# caught by: test_a_failure_says_so
 # says: called python -m exercises.ex09_quantize_scri... expected a line on stderr, in the command's own words, that n
 
 import argparse

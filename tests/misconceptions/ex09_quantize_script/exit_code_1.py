@@ -1,6 +1,6 @@
 """Ends with exit code 1 whatever went wrong. Which codes does the contract know?"""
 
-# caught by: test_a_failure_says_so_and_leaves_nothing_behind
+# caught by: test_a_failure_says_so
 # says: called python -m exercises.ex09_quantize_script, a checkpoint that is not there ... expected
 
 import argparse

@@ -1,6 +1,6 @@
 """Makes the output folder before the checkpoint is known to be good. What is left of a run that failed?"""
 
-# caught by: test_a_failure_says_so_and_leaves_nothing_behind
+# caught by: test_a_failure_leaves_nothing_behind
 # says: called python -m exercises.ex09_quantize_script, a checkpoint that is not there ... expected nothing new
 
 import argparse

@@ -1,6 +1,6 @@
 """Makes the output folder first and removes it again when something fails. Was it the only folder that was made?"""
 
-# caught by: test_a_failure_says_so_and_leaves_nothing_behind
+# caught by: test_a_failure_leaves_nothing_behind
 # says: called python -m exercises.ex09_quantize_script, half a checkpoint ... expected nothing new
 
 import argparse

@@ -1,7 +1,7 @@
 """Keeps the shape of the model in a dictionary of the running process. What does a new process know of it?"""
 
 # caught by: test_a_new_process_loads_the_same_model
-# says: in a fresh process, load_int8 ended with code 1: KeyError: '.../model_int8.pt'
+# says: called load_int8(path), in a fresh process got exit code 1: KeyError: '.../model_int8.pt'
 
 import argparse
 import os

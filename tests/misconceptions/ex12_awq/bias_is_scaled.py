@@ -1,6 +1,6 @@
 """Divides the bias by a factor. To what is the bias added?"""
 
-# caught by: test_a_layer_computes_with_the_scaled_and_rounded_weight
+# caught by: test_a_layer_has_one_weight_for_every_x
 # says: called awq_linear(linear, ... got ... expected
 
 import copy

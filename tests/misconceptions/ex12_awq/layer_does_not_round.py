@@ -1,6 +1,6 @@
 """Scales and scales back without rounding. Where are the bits?"""
 
-# caught by: test_a_layer_computes_with_the_scaled_and_rounded_weight
+# caught by: test_the_scaled_weight_has_few_values
 # says: called awq_linear(linear, x, ... None) got ... values in a group of W s expected at most ... for ... bits
 
 import copy

@@ -1,6 +1,6 @@
 """Rounds the weight of the layer without its factors. Who uses the factors that were found?"""
 
-# caught by: test_a_layer_computes_with_the_scaled_and_rounded_weight
+# caught by: test_a_layer_has_the_scaled_and_rounded_weight
 # says: called awq_linear(linear, x, ... None) ... expected at most ... (round to nearest: ... best power of magnitude:
 
 import copy

@@ -1,6 +1,6 @@
 """Damps the Hessian that it was given. Who else may want it?"""
 
-# caught by: test_without_correlations_it_is_rounding_to_nearest
+# caught by: test_the_weight_and_the_hessian_stay_as_they_were
 # says: called gptq_quantize(w, h, ... w ... h diagonal ... expected the argument as it was
 
 import copy

@@ -11,8 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from grader.classroom import class_run as desk_of
-from grader.classroom import gradebook_csv, roster
+from grader.classroom import class_run, gradebook_csv, roster
 from grader.classroom.grade_submission import Guarded, nothing
 from grader.commands.command_line import outcome
 from grader.results import syllabus
@@ -22,15 +21,15 @@ from tests.project.handing_in import SOLUTIONS, fill, passed
 
 
 @pytest.fixture
-def desk(tmp_path):
-    """desk(grade) with three members and the exercises ex01, ex08 and ex09, where grade is all that happens."""
+def run_class(tmp_path):
+    """run_class(grade) with three members and the exercises ex01, ex08 and ex09, where grade is all that happens."""
 
     def make(grade, everybody=None, only=("ex01", "ex08", "ex09")):
         exercises = [syllabus.find(name, syllabus.load()) for name in only]
         everybody = everybody or [roster.Member(name, tmp_path / name, contents=name) for name in ("a", "b", "c")]
         built = policy.Walls("none", False)
-        rules = desk_of.Class(1, "", tuple(e.name for e in exercises), True, "none", None)
-        made = desk_of.Desk(everybody, exercises, rules, built, tmp_path / "out", 2, lambda *_: None)
+        rules = class_run.Rules(1, "", tuple(e.name for e in exercises), True, "none", None)
+        made = class_run.ClassRun(everybody, exercises, rules, built, tmp_path / "out", 2, lambda *_: None)
         (tmp_path / "out").mkdir(exist_ok=True)
         contents = {member.name: member.contents for member in everybody}
 
@@ -39,12 +38,12 @@ def desk(tmp_path):
             result.contents = result.contents or contents[submission.name]
             return result
 
-        grade_before = desk_of.grade
-        desk_of.grade = graded_as_taken
+        grade_before = class_run.grade
+        class_run.grade = graded_as_taken
         try:
             made.work()
         finally:
-            desk_of.grade = grade_before
+            class_run.grade = grade_before
         return everybody
 
     return make
@@ -55,27 +54,27 @@ def test_what_ctrl_c_ends_has_no_result(tmp_path, monkeypatch):
     """Nor do exercises that come after the one under way, whose files are removed."""
 
     def interrupt(*_):
-        monkeypatch.setattr(desk_of._Timer, "testing", lambda *_: None)
+        monkeypatch.setattr(class_run._Timer, "testing", lambda *_: None)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(desk_of._Timer, "testing", interrupt)
+    monkeypatch.setattr(class_run._Timer, "testing", interrupt)
     member = roster.Member("ann", fill(tmp_path / "in" / "ann"))
     roster.take_in([member], tmp_path / "taken")
     exercises = [syllabus.find(name, syllabus.load()) for name in ("ex01", "ex02", "ex04")]
     built = policy.best()
-    rules = desk_of.Class(1, "", tuple(e.name for e in exercises), True, built.tier, None)
-    desk = desk_of.Desk([member], exercises, rules, built, tmp_path / "out", 2, lambda *_: None)
+    rules = class_run.Rules(1, "", tuple(e.name for e in exercises), True, built.tier, None)
+    run = class_run.ClassRun([member], exercises, rules, built, tmp_path / "out", 2, lambda *_: None)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        desk.work()
+        run.work()
     until = time.monotonic() + 10
     while threading.active_count() > before and time.monotonic() < until:
         time.sleep(0.1)
     assert threading.active_count() == before and member.result is None and not list(tmp_path.glob("out/**/*.*"))
-    assert not desk.scratch.exists()
+    assert not run.scratch.exists()
 
 
-def test_nothing_is_written_once_all_is_to_stop(desk, tmp_path):
+def test_nothing_is_written_once_all_is_to_stop(run_class, tmp_path):
     told = []
 
     def grade(submission, exercises, *rest):
@@ -85,7 +84,7 @@ def test_nothing_is_written_once_all_is_to_stop(desk, tmp_path):
         return stand_in(submission, exercises)
 
     with pytest.raises(KeyboardInterrupt):
-        desk(grade)
+        run_class(grade)
     time.sleep(1)
     assert len(told) <= 2 and not list(tmp_path.glob("out/**/*.*"))
 
@@ -96,7 +95,7 @@ def test_a_file_that_was_taken_and_is_gone_is_no_mistake_of_the_students(tmp_pat
     taken = SimpleNamespace(place=tmp_path, names=names, left={})
     guard = Guarded(taken, tmp_path / "stages", policy.PRACTICE, True)
     one, two, three = syllabus.load()[:3]
-    assert guard.known(one) is None and "there is no ex03" in guard.known(three).functions[0].message
+    assert guard.known(one) is None and "there is no ex03" in guard.known(three).functions[0].reason
     with pytest.raises(FileNotFoundError):
         guard.known(two)
     with pytest.raises(FileNotFoundError):
@@ -109,7 +108,7 @@ def timed_out(result):
     return result
 
 
-def test_whoever_was_too_slow_beside_others_is_tried_again_alone(desk):
+def test_whoever_was_too_slow_beside_others_is_tried_again_alone(run_class):
     asked, running, lock = [], [], threading.Lock()
 
     def grade(submission, exercises, *rest):
@@ -130,7 +129,7 @@ def test_whoever_was_too_slow_beside_others_is_tried_again_alone(desk):
         assert first_time
         return result
 
-    a, b, c = desk(grade, only=("ex01", "ex02", "ex08"))
+    a, b, c = run_class(grade, only=("ex01", "ex02", "ex08"))
     alone = [(name, exercises, beside) for name, exercises, beside in asked if exercises != ["ex01", "ex02"]]
     assert alone == [
         *[("a", ["ex01"], 1), ("a", ["ex02", "ex08"], 1)],
@@ -141,7 +140,7 @@ def test_whoever_was_too_slow_beside_others_is_tried_again_alone(desk):
     assert a.result.exercises[1].stood_in == [] and b.result.exercises[1].stood_in == ["ex01_round_trip"]
 
 
-def test_it_is_tried_again_where_nothing_is_timed_as_well(desk):
+def test_it_is_tried_again_where_nothing_is_timed_as_well(run_class):
     asked = []
 
     def grade(submission, exercises, *rest):
@@ -149,11 +148,11 @@ def test_it_is_tried_again_where_nothing_is_timed_as_well(desk):
         result = passed(stand_in(submission, exercises))
         return timed_out(result) if asked.count("b") == 1 and submission.name == "b" else result
 
-    assert [member.result.earned for member in desk(grade, only=("ex01",))] == [10, 10, 10]
+    assert [member.result.earned for member in run_class(grade, only=("ex01",))] == [10, 10, 10]
     assert sorted(asked) == ["a", "b", "b", "c"]
 
 
-def test_a_first_round_that_went_wrong_is_graded_again_in_full(desk):
+def test_a_first_round_that_went_wrong_is_graded_again_in_full(run_class):
     asked = []
 
     def grade(submission, exercises, *rest):
@@ -162,27 +161,27 @@ def test_a_first_round_that_went_wrong_is_graded_again_in_full(desk):
             raise ZeroDivisionError("oh")
         return stand_in(submission, exercises)
 
-    a, b, c = desk(grade)
+    a, b, c = run_class(grade)
     assert [e.name[:4] for e in b.result.exercises] == ["ex01", "ex08", "ex09"] and not b.result.broken
 
 
-def test_what_changes_while_it_is_graded_has_no_result_under_another_hash(desk):
+def test_what_changes_while_it_is_graded_has_no_result_under_another_hash(run_class):
     def grade(submission, exercises, *rest):
         result = passed(stand_in(submission, exercises))
         result.contents = "something else" if submission.name == "b" else ""
         return result
 
-    a, b, c = desk(grade)
+    a, b, c = run_class(grade)
     assert "changed while" in b.result.broken and b.result.earned == 0 and a.result.earned == 30
 
 
-def test_a_refusal_says_what_the_matter_is_now(desk, tmp_path):
+def test_a_refusal_says_what_the_matter_is_now(run_class, tmp_path):
     def grade(*_):
         raise AssertionError("there is nothing to grade")
 
     for why in ("no zip", "too large"):
         member = roster.Member("a", tmp_path / "a.zip", refused=f"cannot be taken: {why}", contents="none")
-        desk(grade, [member])
+        run_class(grade, [member])
         assert why in (tmp_path / "out" / "students" / "a" / "feedback.txt").read_text()
 
 
@@ -190,7 +189,7 @@ def stand_in(submission, exercises, *_, **__):
     return nothing(submission, exercises, 1, "graded", "none")
 
 
-def test_what_is_timed_has_the_machine_to_itself(desk):
+def test_what_is_timed_has_the_machine_to_itself(run_class):
     running, seen, lock = [], [], threading.Lock()
 
     def grade(submission, exercises, *rest):
@@ -202,13 +201,13 @@ def test_what_is_timed_has_the_machine_to_itself(desk):
             running.remove(submission.name)
         return stand_in(submission, exercises)
 
-    desk(grade)
+    run_class(grade)
     assert max(n for name, n in seen if name.startswith("ex01")) == 2
     assert [n for name, n in seen if name.startswith("ex08")] == [1, 1, 1]
     assert [name[:4] for name, _ in seen] == ["ex01"] * 3 + ["ex08"] * 3
 
 
-def test_a_second_round_builds_on_the_first_and_a_third_run_grades_nothing(desk):
+def test_a_second_round_builds_on_the_first_and_a_third_run_grades_nothing(run_class):
     asked = []
 
     def stopped(submission, exercises, *rest):
@@ -218,50 +217,50 @@ def test_a_second_round_builds_on_the_first_and_a_third_run_grades_nothing(desk)
         return stand_in(submission, exercises)
 
     with pytest.raises(StartError):
-        desk(stopped)
+        run_class(stopped)
     assert asked[3:] == [(name, ["ex08", "ex09"], ["ex01"]) for name in ("a", "b")]
     asked.clear()
-    everybody = desk(stopped)
+    everybody = run_class(stopped)
     assert asked == [(name, ["ex08", "ex09"], ["ex01"]) for name in ("b", "c")]
     assert all([e.name[:4] for e in member.result.exercises] == ["ex01", "ex08", "ex09"] for member in everybody)
     asked.clear()
-    desk(stopped)
+    run_class(stopped)
     assert asked == []
-    (again,) = desk(stopped, [replace(member, contents="handed in again") for member in everybody[:1]])
+    (again,) = run_class(stopped, [replace(member, contents="handed in again") for member in everybody[:1]])
     assert asked == [("a", ["ex01"], []), ("a", ["ex08", "ex09"], ["ex01"])]
     assert [e.name[:4] for e in again.result.exercises] == ["ex01", "ex08", "ex09"]
 
 
-def test_a_fault_of_the_graders_costs_one_submission(desk):
+def test_a_fault_of_the_graders_costs_one_submission(run_class):
     def grade(submission, exercises, *rest):
         if submission.name == "b":
             raise ZeroDivisionError("oh")
         return stand_in(submission, exercises)
 
-    a, b, c = desk(grade)
+    a, b, c = run_class(grade)
     assert "the grader stumbled: ZeroDivisionError: oh" in b.result.broken and b.result.earned == 0
     assert a.result and c.result and gradebook_csv.status_of(b).startswith("not graded: ")
-    a, b, c = desk(stand_in)  # what was no fault of the submission's is tried again
+    a, b, c = run_class(stand_in)  # what was no fault of the submission's is tried again
     assert not b.result.broken and gradebook_csv.status_of(b) == "graded"
 
 
-def test_what_students_say_can_always_be_written_down(desk):
+def test_what_students_say_can_always_be_written_down(run_class):
     def grade(submission, exercises, *rest):
         return nothing(submission, exercises, 1, "half a character: \ud800", "none")
 
-    assert all(member.result for member in desk(grade))
+    assert all(member.result for member in run_class(grade))
 
 
 def test_only_what_builds_on_what_is_timed_waits_for_it():
-    first, alone = desk_of.rounds(syllabus.load())
+    first, alone = class_run.rounds(syllabus.load())
     assert [e.short for e in alone] == ["ex08", "ex09"]
     assert [e.short for e in first] == [e.short for e in syllabus.load() if e not in alone]
 
 
-def test_a_full_disk_ends_a_class_in_a_line(desk, monkeypatch, capsys):
+def test_a_full_disk_ends_a_class_in_a_line(run_class, monkeypatch, capsys):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "kata.json")
 
-    monkeypatch.setattr(desk_of, "write_whole", full)
-    assert outcome.outcome(lambda: desk(stand_in)) == 2
+    monkeypatch.setattr(class_run, "write_whole", full)
+    assert outcome(lambda: run_class(stand_in)) == 2
     assert capsys.readouterr().err == "error: kata.json: No space left on device\n"

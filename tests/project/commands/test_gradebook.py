@@ -1,5 +1,6 @@
 """`nox -s gradebook`: a class is graded whole, whatever is in it and however often it is stopped."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import zipfile
 
 import pytest
 
-from grader.classroom import class_run as desk_of
+from grader.classroom import class_run
 from grader.commands import gradebook
 from grader.run.runner import suite_hash
 from grader.sandbox import policy
@@ -85,9 +86,9 @@ def test_a_class_that_is_stopped_and_killed_goes_on_where_it_was(submissions, tm
     assert {row["seed"] for row in after.values()} == {"1", ""} and after["ann"]["suite"]
     assert after["ann"]["submitted"].endswith("Z") and after["ann"]["sandbox"]
     tests = {row["test"]: row for row in rows(out / "items.csv")}
-    assert tests["every weight gets the nearest code"]["students"] == "4"
-    assert tests["every weight gets the nearest code"]["share passed"] == "0.25"
-    assert "floors (1)" in tests["every weight gets the nearest code"]["commonest mistakes"]
+    assert tests["Every weight gets the nearest code."]["students"] == "4"
+    assert tests["Every weight gets the nearest code."]["share passed"] == "0.25"
+    assert "floors (1)" in tests["Every weight gets the nearest code."]["commonest mistakes"]
     assert "an answer that rounds down" in (out / "students" / "cem" / "feedback.txt").read_text()
     assert not mentioned(str(tmp_path)) and not list(scratch.iterdir())
     assert not (out / "students" / "ann" / "first.json").exists()
@@ -102,7 +103,7 @@ def test_a_deadline_that_is_none_is_said(tmp_path, capsys, seconds):
 
 def test_one_run_at_a_time_writes_into_a_folder(tmp_path, capsys):
     fill(tmp_path / "in" / "a")
-    with gradebook._sole(tmp_path / "out"):
+    with class_run.sole_run(tmp_path / "out"):
         assert gradebook.main([str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 2
     assert "another run is at work" in capsys.readouterr().err
 
@@ -123,6 +124,19 @@ def test_a_class_file_that_is_damaged_is_said(tmp_path, capsys):
         assert "class.json is damaged" in capsys.readouterr().err
 
 
+def test_what_an_earlier_version_graded_is_not_gone_on_with(tmp_path, capsys):
+    fill(tmp_path / "in" / "a")
+    command = [str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--only", "ex01"]
+    rules = class_run.Rules(1, suite_hash(), ("ex01_round_trip",), True, policy.best().tier, None)
+    class_run.same_class(tmp_path / "out", rules)
+    file = tmp_path / "out" / "class.json"
+    for earlier in ({"format": 1}, {}):
+        kept = {name: value for name, value in json.loads(file.read_text()).items() if name != "format"}
+        file.write_text(json.dumps(kept | earlier))
+        assert gradebook.main(command) == 2
+        assert "was graded by an earlier version" in capsys.readouterr().err
+
+
 def test_what_cannot_be_written_is_said_in_a_line(tmp_path, capsys):
     fill(tmp_path / "in" / "a")
     (tmp_path / "file").write_text("")
@@ -134,8 +148,8 @@ def test_what_cannot_be_written_is_said_in_a_line(tmp_path, capsys):
 
 def test_another_seed_needs_another_folder(submissions, tmp_path, capsys):
     out = tmp_path / "out"
-    rules = desk_of.Class(2, suite_hash(), ("ex01_round_trip",), True, policy.best().tier, None)
-    gradebook._same_class(out, rules)
+    rules = class_run.Rules(2, suite_hash(), ("ex01_round_trip",), True, policy.best().tier, None)
+    class_run.same_class(out, rules)
     assert gradebook.main([str(submissions), "--out", str(out), "--only", "ex01"]) == 2
     assert "seed 2, and this is 1" in capsys.readouterr().err
 
@@ -148,12 +162,12 @@ def test_mistakes_of_the_instructor_are_said(tmp_path, capsys, folder, says):
 
 
 def test_time_left_is_that_of_what_is_left():
-    pace = desk_of.Pace(2, {"ex08"})
+    pace = class_run.Pace(2, {"ex08"})
     for _ in range(10_000):
         pace.note("ex01", 4)
         pace.note("ex08", 30)
     assert pace.seconds(["ex01", "ex01", "ex08"]) == pytest.approx(4 + 30, rel=0.01)
-    stubs = desk_of.Pace(2, {"ex08"})
+    stubs = class_run.Pace(2, {"ex08"})
     for _ in range(5):
         stubs.note("ex08", 0.1)  # the first five have not begun it: what does that say about the others?
-    assert 5 * desk_of.FIRST_GUESS < stubs.seconds(["ex08"] * 15) < 15 * desk_of.FIRST_GUESS * desk_of.LONGER
+    assert 5 * class_run.FIRST_GUESS < stubs.seconds(["ex08"] * 15) < 15 * class_run.FIRST_GUESS * class_run.LONGER

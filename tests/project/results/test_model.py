@@ -60,7 +60,7 @@ def test_points_are_earned_when_every_case_passed(outcome):
 def test_what_a_learners_code_says_is_text_in_every_view():
     says = "a\x1b[2J\x1b]0;b\x07\u202ec\td\r\ne\x00\ud800"
     shown = "a]0;bc\td\ne"
-    texts = {name: says for name in ("summary", "called", "got", "expected", "think", "raised", "case")}
+    texts = dict.fromkeys(("summary", "called", "got", "expected", "think", "raised", "case"), says)
     frames = [Frame(file=says, line=1, function=says, text=says)]
     failure = Failure(**texts, also=[says], notes=[says], frames=frames)
     case = CaseResult(outcome="failed", failure=failure, output=says, file=says)

@@ -43,6 +43,7 @@ def until(condition, seconds: float = 60) -> None:
 @pytest.mark.timeout(120)
 def test_an_endless_loop_is_cut_off_by_its_processor_time(small, monkeypatch):
     monkeypatch.setattr(runner, "TEST_SECONDS", 1)
+    monkeypatch.setattr(runner, "BUSY", 40)  # the clock has no say, however busy this machine is
     result = small.run(f"def three(n):\n    {ENDLESS}")
     assert states_of(result) == ALL_PASSED | {"three": "timeout"}
     three = functions_of(result)["three"]
@@ -66,7 +67,7 @@ def test_a_test_that_waits_is_cut_off_by_the_clock_at_four_times_its_seconds(sma
 @pytest.mark.timeout(120)
 def test_a_busy_machine_costs_no_test(small, monkeypatch, tmp_path):
     """A child that gets no processor for longer than its deadline, but not for four times as long, has its time yet."""
-    monkeypatch.setattr(runner, "TEST_SECONDS", 1)
+    monkeypatch.setattr(runner, "TEST_SECONDS", 1.5)
     began, goes_on = tmp_path / "began", tmp_path / "goes on"
 
     def keep_busy() -> None:
@@ -99,11 +100,19 @@ def test_a_busy_machine_costs_no_test(small, monkeypatch, tmp_path):
 def test_processor_time_is_that_of_each_test(small, monkeypatch):
     """Four tests that take 0.6 s each have not taken 2.4 s of the one second that a test has."""
     monkeypatch.setattr(runner, "TEST_SECONDS", 1)
-    busy = "import time\ndef busy():\n    end = time.process_time() + 0.6\n    while time.process_time() < end: pass\n"
-    result = small.run(
-        busy + "right = one\ndef one(n):\n    busy()\n    return right(n)\ndef two(n):\n    busy()\n    return 2 * n\n"
-    )
-    assert states_of(result) == ALL_PASSED
+    source = """
+        import time
+        def busy():
+            end = time.process_time() + 0.6
+            while time.process_time() < end: pass
+        def one(n):
+            busy()
+            return n + 1
+        def two(n):
+            busy()
+            return 2 * n
+    """
+    assert states_of(small.run(source)) == ALL_PASSED
 
 
 @pytest.mark.timeout(120)
@@ -121,15 +130,19 @@ def test_a_whole_exercise_has_a_deadline_as_well(small, monkeypatch):
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    "ends, outcome, says",
+    "ends, says",
     [
-        ("__import__('os')._exit(3)", "crashed", "the Python interpreter was closed with exit code 3"),
-        ("__import__('ctypes').string_at(0)", "crashed", "the Python interpreter crashed with a segmentation fault"),
-        ("__import__('pytest').exit('enough')", "crashed", "the test run was stopped from inside"),
+        pytest.param("__import__('os')._exit(3)", "the Python interpreter was closed with exit code 3", id="os._exit"),
+        pytest.param("__import__('pytest').exit('enough')", "the test run was stopped from inside", id="pytest.exit"),
+        pytest.param(
+            "__import__('ctypes').string_at(0)",
+            "the Python interpreter crashed with a segmentation fault",
+            id="segmentation fault",
+            marks=pytest.mark.whole,
+        ),
     ],
-    ids=["os._exit", "segmentation fault", "pytest.exit"],
 )
-def test_after_a_loss_the_other_tests_run_once_each(small, tmp_path, children, ends, outcome, says):
+def test_after_a_loss_the_other_tests_run_once_each(small, tmp_path, children, ends, says):
     log = tmp_path / "log"
     result = small.run(
         f"""
@@ -147,7 +160,7 @@ def test_after_a_loss_the_other_tests_run_once_each(small, tmp_path, children, e
             return n ** 3
         """
     )
-    assert states_of(result) == ALL_PASSED | {"two": outcome}
+    assert states_of(result) == ALL_PASSED | {"two": "crashed"}
     assert functions_of(result)["two"].failure.summary == says
     assert sorted(log.read_text().splitlines()) == ["one 3", "one 7", "three 2", "two 1"]  # not two(2): it is the same
     assert len(children) == 2
@@ -170,6 +183,7 @@ def test_two_losses_in_the_same_function_end_the_suite(small, monkeypatch, child
     assert len(children) == 2
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(120)
 def test_two_losses_in_two_functions_do_not(small, monkeypatch):
     monkeypatch.setattr(runner, "TEST_SECONDS", 1)
@@ -186,17 +200,6 @@ def test_a_suite_that_does_not_load_is_a_problem_of_the_installation(small):
         result.problem.startswith("tests/test_ex01_small.py does not load: ")
         and "nothing_of_the_sort" in result.problem
     )
-
-
-@pytest.mark.timeout(120)
-def test_the_surroundings_change_no_verdict(small, monkeypatch, tmp_path):
-    """Not even where they would remove assertions, leave tests out or put other modules in the place of ours."""
-    (tmp_path / "hypothesis.py").write_text("raise ImportError('of the user')")
-    for name, value in {"PYTHONOPTIMIZE": "2", "PYTEST_ADDOPTS": "-k nothing", "PYTHONPATH": str(tmp_path)}.items():
-        monkeypatch.setenv(name, value)
-    result = small.run("def three(n):\n    assert n != 2, 'two'\n")
-    assert states_of(result) == ALL_PASSED | {"three": "failed"}
-    assert functions_of(result)["three"].failure.raised.startswith("AssertionError: two")
 
 
 # ---- diagnoses -------------------------------------------------------------------------------------------------------
@@ -220,11 +223,13 @@ def three(n):
 
 
 @pytest.fixture
-def diagnosis_seconds(monkeypatch):
-    """What each diagnosis took, by the clock."""
+def diagnosed(monkeypatch):
+    """What each diagnosis took by the clock, once its child was ready: a small suite is over before that."""
     took, diagnose = [], runner._Suite._diagnose
 
     def timed(suite):
+        suite.children.prepare()
+        suite.children.settle()
         began = time.monotonic()
         diagnose(suite)
         took.append(time.monotonic() - began)
@@ -234,14 +239,14 @@ def diagnosis_seconds(monkeypatch):
 
 
 @pytest.mark.timeout(120)
-def test_where_all_passes_there_is_one_child_and_no_diagnosis(small, children, diagnosis_seconds):
+def test_where_all_passes_there_is_one_child_and_no_diagnosis(small, children, diagnosed):
     small.misconception("adds_two", ADDS_TWO)
     assert states_of(small.run("")) == ALL_PASSED
-    assert (len(children), diagnosis_seconds) == (1, [])
+    assert (len(children), diagnosed) == (1, [])
 
 
 @pytest.mark.timeout(120)
-def test_a_failure_is_compared_in_a_second_child(small, children, tmp_path):
+def test_a_failure_is_compared_in_a_second_child(small, children, diagnosed, tmp_path):
     """The learner's file is imported once, and what it does to the process that it is in, no diagnosis notices."""
     note = tmp_path / "note"
     monkeys = "import time, pytest, tempfile\ntime.thread_time = pytest.fail = tempfile.TemporaryDirectory = None\n"
@@ -254,19 +259,19 @@ def test_a_failure_is_compared_in_a_second_child(small, children, tmp_path):
 
 
 @pytest.mark.timeout(120)
-def test_an_endless_wrong_answer_costs_two_seconds_and_nothing_that_was_found_before(small, diagnosis_seconds):
+def test_an_endless_wrong_answer_costs_two_seconds_and_nothing_that_was_found_before(small, diagnosed):
     small.misconception("adds_two", ADDS_TWO)
     small.misconception("never_ends", NEVER_ENDS)
     result = small.run("def one(n): return n + 2\ndef three(n): return 3 * n\n")
     assert states_of(result) == {"one": "failed", "one_again": "failed", "two": "passed", "three": "failed"}
     assert functions_of(result)["one"].misconceptions == ["adds_two"]
     assert functions_of(result)["three"].misconceptions == []
-    (seconds,) = diagnosis_seconds
+    (seconds,) = diagnosed
     assert seconds < runner.DIAGNOSIS_SECONDS + 1
 
 
 @pytest.mark.timeout(120)
-def test_a_wrong_answer_that_ends_its_process_costs_nothing_that_was_found_before(small):
+def test_a_wrong_answer_that_ends_its_process_costs_nothing_that_was_found_before(small, diagnosed):
     small.misconception("adds_two", ADDS_TWO)
     small.misconception("exits", NEVER_ENDS.replace(ENDLESS, "__import__('os')._exit(3)"))
     result = small.run("def one(n): return n + 2\ndef three(n): return 3 * n\n")
@@ -275,24 +280,22 @@ def test_a_wrong_answer_that_ends_its_process_costs_nothing_that_was_found_befor
 
 
 @pytest.mark.timeout(120)
-def test_a_wrong_answer_that_changes_settings_does_not_change_what_the_next_one_does(small):
+def test_a_wrong_answer_that_changes_settings_does_not_change_what_the_next_one_does(small, diagnosed):
     """Known mistakes run one after the other in one process."""
     suite = small.root / "tests" / "test_ex01_small.py"
-    suite.write_text(
-        f"import torch\n{suite.read_text()}".replace(
-            "student.three(2)", "student.three(2) + int(torch.is_grad_enabled())"
-        )
-    )
+    asks, changed = "student.three(2)", "student.three(2) + int(torch.is_grad_enabled())"
+    suite.write_text(f"import torch\n{suite.read_text()}".replace(asks, changed))
     small.misconception("a_settings", NEVER_ENDS.replace(ENDLESS, "__import__('torch').set_grad_enabled(False)"))
     small.misconception("squares", NEVER_ENDS.replace(ENDLESS, "return n * n"))
     assert functions_of(small.run("def three(n): return n * n\n"))["three"].misconceptions == ["squares"]
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(120)
 def test_time_may_run_out_anywhere(small, monkeypatch):
     """Whenever the child is ended, every test has the outcome that it had, and matches are those of a longer look."""
     small.misconception("adds_two", ADDS_TWO)
-    small.misconception("trebles", ADDS_TWO.replace("def three(n): return n ** 3", "def three(n): return 3 * n"))
+    small.misconception("trebles", NEVER_ENDS.replace(ENDLESS, "return 3 * n"))
     looks, diagnose = [], runner._Suite._diagnose
 
     def repeatedly(suite):
@@ -309,7 +312,10 @@ def test_time_may_run_out_anywhere(small, monkeypatch):
     monkeypatch.setattr(runner._Suite, "_diagnose", repeatedly)
     small.run("def one(n): return n + 2\ndef three(n): return 3 * n\n")
     *shorter, longest = looks
-    assert longest["tests/test_ex01_small.py::test_one"] == ("failed", ["adds_two"])
+    assert [longest[f"tests/test_ex01_small.py::test_{name}"] for name in ("one", "three")] == [
+        ("failed", ["adds_two"]),
+        ("failed", ["trebles"]),
+    ]
     for look in shorter:
         assert {id_: outcome for id_, (outcome, _) in look.items()} == {id_: o for id_, (o, _) in longest.items()}
         assert all(matches in ([], longest[id_][1]) for id_, (_, matches) in look.items())

@@ -29,7 +29,7 @@ MEMORY = 1 << 30  # bytes for a worker: more take a slow machine longer than tha
 DISK = 512 << 20  # bytes for its files
 LIMIT, LIMIT_TIMED = 90, 240  # for a submission
 SEED = 1
-QUICK = (  # one of a kind, in every run: about values, verdicts, the process, time, memory, disk, files, other processes
+QUICK = (  # one of a kind, in every run: values, verdicts, the process, time, memory, disk, files, other processes
     *("correct", "wrong", "always_equal", "forged_report", "exit_in_a_call", "segfault", "endless_loop"),
     *("huge_allocation", "fills_the_disk", "reads_solutions", "fork_chain", "brings_conftest", "output_flood"),
 )
@@ -108,7 +108,9 @@ def _graded(name: str, built: policy.Walls) -> tuple[RunResult, float, list[int]
         submission = handed_in(sample, Path(folder))
         began, scratch = time.monotonic(), Path(folder, "scratch")
         scratch.mkdir()
-        result = grade_submission.grade(submission, [exercise], SEED, Silent(), built, deadline=DEADLINE, scratch=scratch)
+        result = grade_submission.grade(
+            submission, [exercise], SEED, Silent(), built, deadline=DEADLINE, scratch=scratch
+        )
         return result, time.monotonic() - began, mentioned(folder)
 
 
@@ -120,7 +122,7 @@ def _graded(name: str, built: policy.Walls) -> tuple[RunResult, float, list[int]
 def test_it_earns_what_it_earned_and_is_gone(name, outcomes):
     text = text_of(samples()[name])
     result, seconds, left = outcomes[name]
-    said = [f"{f.outcome} {f.kind}: {f.message}" for f in result.functions if f.outcome != "passed"]
+    said = [f"{f.outcome} {f.kind}: {f.failure.text()}" for f in result.functions if f.outcome != "passed"]
     in_full = "\n".join(message[:300] for message in said)
     assert str(result.earned) == EARNS.search(text)[1], in_full
     assert re.fullmatch(STATE.search(text)[1], result.exercises[0].state), in_full
@@ -188,5 +190,5 @@ def test_what_is_no_file_is_not_taken(tmp_path, built, kind):
     result = grade_submission.grade(submission, syllabus.load()[:1], SEED, Silent(), built)
     assert result.earned == 0
     expected = "no regular file" if kind != "links to a folder" else "none of the exercises' files"
-    assert all(expected in function.message for function in result.functions)
+    assert all(expected in function.reason for function in result.functions)
     assert {f.name for f in result.functions} == set(grade_submission.expected("ex01_round_trip"))

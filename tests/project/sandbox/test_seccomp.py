@@ -12,8 +12,7 @@ from tests.project import graded
 BEGIN = f"""
 import ctypes, fcntl, os, resource, signal, socket, subprocess, sys, threading
 sys.path.insert(0, {str(graded.ROOT)!r})
-from grader.sandbox import linux
-from grader.sandbox import seccomp
+from grader.sandbox import linux, seccomp
 other = subprocess.Popen(["sleep", "5"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 linux.prctl(linux.NO_NEW_PRIVILEGES, 1)
 seccomp.restrict()

@@ -1,4 +1,4 @@
-"""What a warden sees of the processes, threads, files and time of its worker, and how it stops and ends them."""
+"""What a supervisor sees of the processes, threads, files and time of its worker, and how it stops and ends them."""
 
 import os
 import signal
@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from grader.results.model import safe_files
+from grader.results.safe_files import discard
 from grader.sandbox import process_table, supervisor
 from grader.sandbox.supervisor import _Disk
 from grader.sandbox.worker_client import STIRRED
-from grader.suite.student import Lost
+from grader.suite.verdict import ProcessLost
 from tests.project.sandbox.test_seccomp import needs_seccomp
 
 KINDS = (process_table.Linux, process_table.Anywhere)
@@ -29,7 +29,7 @@ def test_threads_are_counted_and_prints_come_at_once(behind_walls, capsys):
     )
     student.says()
     assert "here I am" in capsys.readouterr().out
-    with pytest.raises(Lost, match="more than 256 threads"):
+    with pytest.raises(ProcessLost, match="more than 256 threads"):
         student.many()
 
 
@@ -44,13 +44,13 @@ def test_what_is_stopped_stands_still(behind_walls):
     )
     student.start()
     time.sleep(0.5)
-    cell = student._home.student._cell
-    before = cell.pause()
+    process = student._workers.student._process
+    before = process.pause()
     time.sleep(1)
-    assert cell.cpu_seconds() - before < STIRRED
-    cell.resume()
+    assert process.cpu_seconds() - before < STIRRED
+    process.resume()
     time.sleep(0.5)
-    assert cell.cpu_seconds() - before > 0.1
+    assert process.cpu_seconds() - before > 0.1
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_folder_too_deep_to_look_into_is_full(tmp_path, monkeypatch):
         os.chdir("x" * 250)
     os.chdir(tmp_path)
     assert _lost_much(tmp_path).is_full(lambda: 0)
-    safe_files.discard(tmp_path / ("x" * 250))
+    discard(tmp_path / ("x" * 250))
 
 
 def test_who_goes_on_is_stopped_again(monkeypatch):
@@ -158,7 +158,7 @@ def test_a_workers_end_is_heard_of_where_nobody_cares_for_children(behind_walls)
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         student = behind_walls("import os\ndef end():\n    os._exit(3)\n")
-        with pytest.raises(Lost, match="exit code 3"):
+        with pytest.raises(ProcessLost, match="exit code 3"):
             student.end()
         student.close()
     finally:
@@ -171,10 +171,10 @@ def test_why_all_is_over_is_known_whoever_hears_it_first(behind_walls):
     student = behind_walls(
         "import subprocess\ndef start():\n    for _ in range(20): subprocess.Popen(['sleep', '20'])\n"
     )
-    station = student._home.student
-    with pytest.raises(Lost, match="more than 16 processes"):
+    client = student._workers.student
+    with pytest.raises(ProcessLost, match="more than 16 processes"):
         student.start()
         time.sleep(1)
-        station.pause()
-        station.pause()
+        client.pause()
+        client.pause()
     student.close()
