@@ -1,6 +1,6 @@
 """The pytest plugin of the graded suites: the `student` fixture, the seed, and what a report means to a learner.
 
-Runs in pytest's process. The report of every test gets `report.kata`, a CaseResult, and, where a diagnosis may look at
+Runs in pytest's process. The report of every graded test gets `report.kata`, a CaseResult, and, where a diagnosis may look at
 it, `report.kata_observation`.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from grader.results.failure import Failure
+from grader.results.paths import TESTS
 from grader.suite import property_search
 from grader.suite.verdict import WrongAnswer, judge
 
@@ -138,7 +139,8 @@ def generator(seed: int, label: str):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    if report.when == "call" or (report.when == "setup" and not report.passed):
+    graded = item.path.resolve().parent == TESTS
+    if graded and (report.when == "call" or (report.when == "setup" and not report.passed)):
         module = item.getparent(pytest.Module)
         student = module.stash.get(STUDENT, None) if module else None
         case = judge(call.excinfo and call.excinfo.value, student)

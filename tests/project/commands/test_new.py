@@ -147,6 +147,7 @@ def test_what_is_left_to_replace_is_named(project, typed):
         "README.md: the table of exercises has no row `| ex17 ... |`",
     ):
         assert f"  {line}\n" in out
+    assert "\nTo run next:\n" in out
     for command in (
         "nox -s check -- ex17 --submission solutions",
         "nox -s tests -- --whole -k ex17",

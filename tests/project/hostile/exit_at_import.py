@@ -2,7 +2,7 @@
 
 # earns: 0
 # state: crashed
-# says: the Python interpreter was closed, exit code 0
+# says: the Python interpreter was closed with exit code 0
 
 import os
 

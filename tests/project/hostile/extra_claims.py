@@ -2,7 +2,7 @@
 
 # earns: 0
 # state: crashed
-# says: the answer was none
+# says: sent an answer that cannot be read
 
 import contextlib
 import json

@@ -3,7 +3,7 @@
 # exercise: ex08
 # earns: 8
 # state: failed
-# says: more than 1 threads can | at least 2.00
+# says: what 1 threads can take | at least 2.00
 
 import contextlib
 import statistics

@@ -2,7 +2,7 @@
 
 # earns: 0
 # state: crashed
-# says: died of a segmentation fault
+# says: crashed with a segmentation fault
 
 import ctypes
 
