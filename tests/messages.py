@@ -30,7 +30,8 @@ def fail(called: str, got: Any, expected: Any, think: str = "", also: Sequence[s
 def check_default(same: bool, called: str, default: str) -> None:
     """A call that names no width (or other option) does what the contract's default says."""
     if not same:
-        fail(called, "another result than with its default", f"the same as with {default}", "What is its default?")
+        got = f"a result that differs from the one with {default}"
+        fail(called, got, f"the same result: {default} is the default", "Which default does the contract name?")
 
 
 def describe(tensor: Tensor) -> str:

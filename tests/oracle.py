@@ -23,7 +23,7 @@ PRODUCT = 2**-20  # of the sum of the absolute contributions, for a float32 resu
 TINY = 1e-20  # a scale below: there something absolute, such as + 1e-8, is all that counts
 CODE_TIMES_SCALE = 2**-22  # relative: the scale and the product are rounded to float32
 RMS_OF_ROUNDING = 0.08  # relative to s / sqrt(12), for 16,384 errors: chance makes less than 2 % of it
-MEAN_OF_ROUNDING = 0.03  # steps: chance makes a hundredth of one of it, at most
+MEAN_OF_ROUNDING = 0.03  # steps: of as many errors, chance makes less than 0.01
 OTHER_ROWS = 0.01  # how much their error may grow when one row becomes huge
 
 # ex03
@@ -260,7 +260,7 @@ def check_on_grid(got: Tensor, step: float, bits: int, called: str) -> None:
         i = tuple(first)
         fail(
             called,
-            f"{got.double()[i]:.6g} at {at(first)}, which is {ratio[i]:.4f} steps of s ({_share(wrong)} are off the grid)",
+            f"{got.double()[i]:.6g} at {at(first)}, which is {ratio[i]:.4f} steps of s ({_share(wrong)} off the grid)",
             f"a whole number of steps, at most {qmax(bits)}: all that a code of {bits} bits can stand for",
             "Does round_trip quantize w, and does it pass the bits on?",
         )

@@ -20,7 +20,7 @@ from grader.results.syllabus import Exercise
 
 FOLDERS = ("exercises", "llm", "grader", "tests")
 FILES = ("LICENSE", "conftest.py", "noxfile.py", "pyproject.toml", "constraints.txt", ".gitignore", ".gitattributes")
-LEFT_OUT = ("project", "misconceptions", "__pycache__", "*.pyc", ".*")
+LEFT_OUT = ("project", "misconceptions", "new.py", "__pycache__", "*.pyc", ".*")
 SECTIONS_LEFT_OUT = ("Solutions", "Teaching with it", "What was measured", "For maintainers")  # of the README
 SCRIPTS = ROOT / "grader" / "classroom" / "platform_scripts"
 WEIGHTS = "gpt.safetensors"

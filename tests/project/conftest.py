@@ -45,7 +45,8 @@ def _is_due(item) -> bool:
 @pytest.fixture
 def whole(request) -> bool:
     """Whether all answers of the exercise `name` are tried."""
-    return request.config.option.whole or _is_due(request.node)
+    asked = bool(request.node.get_closest_marker("whole"))  # it runs: by --whole, or by its name
+    return request.config.option.whole or asked or _is_due(request.node)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Clamps the weights and divides afterwards. In which unit is the last code?"""
 
 # caught by: test_every_weight_gets_the_nearest_code
-# says: called quantize(w, ... bits=8), w = [...] ... expected code ... the nearest in [... 127]
+# says: called quantize(w, ... bits=..., w = [...] ... expected code ... the nearest in [...]
 
 import torch
 

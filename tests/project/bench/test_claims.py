@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from grader.bench import claims
 from grader.commands import bench
-from grader.commands.bench import claims
 from grader.results.paths import ROOT
 
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from grader.bench import quality
 from grader.commands import bench
-from grader.commands.bench import quality
 from grader.results.paths import ROOT
 
 WINDOWS = 6

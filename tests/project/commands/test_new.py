@@ -147,7 +147,7 @@ def test_what_is_left_to_replace_is_named(project, typed):
         "README.md: the table of exercises has no row `| ex17 ... |`",
     ):
         assert f"  {line}\n" in out
-    assert "\nTo run next:\n" in out
+    assert "\nex17_name: 13 things are missing\n" in out and "\nTo run next:\n" in out
     for command in (
         "nox -s check -- ex17 --submission solutions",
         "nox -s tests -- --whole -k ex17",
@@ -173,7 +173,7 @@ def test_nothing_is_missing(complete, typed):
 def test_answers_that_were_not_tried_are_missing(complete, typed, monkeypatch):
     monkeypatch.setattr(verified, "unverified", lambda: {NAME})
     code, out, _ = typed(NAME)
-    assert code == 1 and "nox -s tests -- --whole --record -k ex17" in out
+    assert code == 1 and "1 thing is missing" in out and "nox -s tests -- --whole --record -k ex17" in out
 
 
 HINT = "Written the second hint: which functions of torch to look for, and which case is easy to forget."

@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 
 from grader.results import syllabus
-from grader.suite.diagnosis import CAUGHT_BY, Misconception
+from grader.suite.diagnosis import CAUGHT_BY
 from tests.project import graded
+from tests.project.exercise_parts import SAYS, fault_of_wrong_answer, right_at_least, wrong_at_least
 
 WRONG, RIGHT = graded.ROOT / "tests" / "misconceptions", graded.ROOT / "tests" / "project" / "right_answers"
-SAYS = re.compile(r"^# says: (.+)$", re.MULTILINE)
 TIMED = {"test_the_gpt_is_twice_as_fast", "test_the_speedup_is_the_one_we_measure"}  # not every machine can judge
 EXERCISES = {exercise.name: exercise for exercise in syllabus.load()}
-WRONG_AT_LEAST = dict.fromkeys(["ex01", "ex02", "ex04", "ex05", "ex06"], 10)  # of the others 6
-RIGHT_AT_LEAST = dict.fromkeys(["ex01", "ex02", "ex04", "ex05"], 5)  # of the others 3
 MORE_SEEDS = 2  # besides this run's own, for the tests that are quick and depend on it
 LONG = {"ex06", "ex08", "ex09"}  # not asked for a diagnosis of every test
 QUICK_WRONG, QUICK_RIGHT = 4, 1  # answers of an exercise in a quick run
@@ -94,17 +92,10 @@ def gate(name: str, seed: int, whole: bool) -> Gate:
 
 @EVERY
 def test_a_wrong_answer_speaks_to_the_learner_and_names_its_test(name):
-    suite = (graded.ROOT / "tests" / f"test_{name}.py").read_text()
-    assert len(answers(WRONG, name)) >= WRONG_AT_LEAST.get(name[:4], 6)
+    tests = re.findall(r"^def (test_\w+)\(", (graded.ROOT / "tests" / f"test_{name}.py").read_text(), re.MULTILINE)
+    assert len(answers(WRONG, name)) >= wrong_at_least(name)
     for file in answers(WRONG, name):
-        text = file.read_text()
-        does, think = Misconception(file.stem, text).lesson
-        # "an answer that rounds down": one sentence of what it does, and one question that does not give it away
-        assert re.match(r"(never|\w+s|does not) ", does) and not re.search(r"[.?]( |$)", does), f"{file}: {does}"
-        assert think.endswith("?") and not re.search(r"[.?] ", think), f"{file}: {think}"
-        assert len(CAUGHT_BY.findall(text)) == len(SAYS.findall(text)) == 1, file
-        assert f"def {CAUGHT_BY.search(text)[1]}(" in suite, file
-        assert " think " not in SAYS.search(text)[1], file  # a diagnosis puts a question of its own there
+        assert not fault_of_wrong_answer(file.read_text(), tests), file
 
 
 @pytest.mark.timeout(1800)
@@ -135,7 +126,7 @@ def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(nam
 @EVERY
 def test_each_right_answer_passes_everything(name, seed, whole, table):
     of_it, rejected = gate(name, seed, whole), {}
-    assert len(answers(RIGHT, name)) >= RIGHT_AT_LEAST.get(name[:4], 3)
+    assert len(answers(RIGHT, name)) >= right_at_least(name)
     for file, runs in of_it.right.items():
         assert runs[0], f"{file}: nothing ran"
         for s, report in zip(of_it.seeds, runs, strict=True):

@@ -69,7 +69,7 @@ def test_a_header_that_fits_the_weights_but_is_another_is_refused(old, new, tmp_
     save_gpt(tiny_gpt(**SMALLEST), path)
     good = path.read_bytes()
     assert old in good
-    path.write_bytes(good.replace(old, b"").replace(new, old).replace(b"", new))
+    path.write_bytes(good.replace(old, b"@@@@@@@@").replace(new, old).replace(b"@@@@@@@@", new))
     assert "does not match its checksum" in refusal(path)
 
 
