@@ -1,7 +1,7 @@
 """The pytest plugin of the graded suites: the `student` fixture, the seed, and what a report means to a learner.
 
-Runs in pytest's process. The report of every graded test gets `report.kata`, a CaseResult, and, where a diagnosis may look at
-it, `report.kata_observation`.
+Runs in pytest's process. The report of every graded test gets `report.kata`, a CaseResult, and, where a diagnosis may
+look at it, `report.kata_observation`.
 """
 
 import hashlib

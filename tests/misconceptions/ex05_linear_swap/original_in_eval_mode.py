@@ -1,7 +1,7 @@
 """Switches the model to eval mode before it copies it. Whose model is it?"""
 
 # caught by: test_the_model_you_were_given_stays_as_it_was
-# says: called swap_linears(model) ... got the model was in train mode before the call and is in eval mode ... expected the original
+# says: called swap_linears(model) ... got the model was in train mode ... in eval mode ... expected the original
 
 import copy
 

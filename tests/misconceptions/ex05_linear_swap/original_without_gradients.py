@@ -1,7 +1,7 @@
 """Freezes the parameters before quantizing them. Whose parameters are they?"""
 
 # caught by: test_the_model_you_were_given_stays_as_it_was
-# says: called swap_linears(model) ... got requires_grad of ... changed to False ... expected the original model as it was
+# says: called swap_linears(model) ... got requires_grad of ... changed to False ... expected the original model
 
 import copy
 

@@ -1,7 +1,7 @@
 """Copies the model with copy.copy. How deep does it reach?"""
 
 # caught by: test_the_model_you_were_given_stays_as_it_was
-# says: called swap_linears(model) ... got `first.0` was a Linear before the call ... expected the original model as it was
+# says: called swap_linears(model) ... got `first.0` was a Linear ... expected the original model
 
 import copy
 

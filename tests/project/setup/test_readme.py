@@ -48,7 +48,7 @@ def test_the_mistake_is_explained_as_shown(printed, tmp_path):
     mistake = solution.replace("torch.round(w.float() / scale).clamp", "(w.float() / scale).clamp")
     assert mistake != solution
     (tmp_path / "ex01_round_trip.py").write_text(mistake)
-    shown = block("every weight gets the nearest code").splitlines()
+    shown = block("Every weight gets the nearest code.").splitlines()
     output = printed("ex01", "--submission", str(tmp_path)).splitlines()
     missing = [line for line in shown if line not in output and not line.strip().startswith("edit")]
     assert not missing
