@@ -9,6 +9,7 @@ from grader.commands import bench
 from grader.results.paths import ROOT
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(300)
 def test_every_claim_is_measured_and_judged(monkeypatch, capsys):
     monkeypatch.setattr(claims, "TOKENS", 23 * 128)

@@ -31,7 +31,8 @@ def drifts(rows, model="GPT"):
     return {method: row["drift"] for (of, method), row in rows.items() if of == model}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.whole
+@pytest.mark.timeout(900)
 def test_the_table_and_the_file_say_the_same(measured):
     said, rows, agreement = measured
     printed = [line.strip("| ").split(" | ") for line in said.splitlines() if re.match(r"\| \S", line)][1:]
@@ -46,6 +47,8 @@ def test_the_table_and_the_file_say_the_same(measured):
     assert all(f"* {what}: {how}" in said for what, how in agreement.items())
 
 
+@pytest.mark.whole
+@pytest.mark.timeout(900)
 def test_readme_shows_each_row(measured):
     """Its figures are those of more text; of what needs no text, bits and bytes, they are the same."""
     said, _, _ = measured
@@ -56,6 +59,8 @@ def test_readme_shows_each_row(measured):
     assert shown == here and len(here) == 31
 
 
+@pytest.mark.whole
+@pytest.mark.timeout(900)
 def test_methods_stand_where_they_belong(measured):
     _, rows, _ = measured
     plain = drifts(rows)
@@ -78,6 +83,8 @@ def test_methods_stand_where_they_belong(measured):
     assert abs(cache[0]) < 0.005 and abs(cache[1]) < 0.05 < cache[2]
 
 
+@pytest.mark.whole
+@pytest.mark.timeout(900)
 def test_bits_and_bytes_are_those_of_codes_and_scales(measured):
     _, rows, _ = measured
     weights, of_rows = 13_631_488, 4 * (1536 + 512 + 2048 + 512) + 2048
@@ -88,6 +95,8 @@ def test_bits_and_bytes_are_those_of_codes_and_scales(measured):
     assert size["INT8 KV cache, a scale a token and head"] == (8.5, 2 * 4 * 512 * 256 * 8.5 / 8)
 
 
+@pytest.mark.whole
+@pytest.mark.timeout(900)
 def test_other_peoples_code_agrees(measured):
     _, _, agreement = measured
     assert [what.split()[0] for what in agreement] == ["torch.fake_quantize_per_channel_affine,"] * 2 + [

@@ -3,7 +3,7 @@
 # exercise: ex06
 # earns: 0
 # state: failed
-# says: perplexity(gpt, 2,049 tokens of held-out text, 256) is not right
+# says: perplexity(gpt, 2,049 tokens of held-out text, 256) ... got 42.9018
 
 
 def perplexity(model, tokens, context):

@@ -3,7 +3,7 @@
 # exercise: ex08
 # earns: 0
 # state: failed
-# says: median_latency(fn, warmup=0, repeats=1, clock) is not right
+# says: median_latency(fn, warmup=0, repeats=1, clock) ... got
 
 import statistics
 
