@@ -96,7 +96,7 @@ HESSIAN = 1e-5  # of the sum of the absolute contributions, in float32
 GPTQ_SLACK = 1.6  # on our own error: another order of the columns is as good, over a few problems within 1.3
 RECOVERED = {3: 0.5, 2: 0.8}  # by width: the share of what rounding to nearest costs the GPT
 GPTQ_SECONDS = 60  # for all Linears of the GPT, or on a slow or busy machine ...
-GPTQ_TIMES = 5  # ... so many times as long as one column after the other takes there for all rows at once
+GPTQ_TIMES = 5  # ... so many times as long as the lesson's steps take there, one column after the other
 
 # ex14
 HALF_SCALE = 127 * HALF_ROUNDING  # of a step, at the largest code: scales kept in half precision may serve

@@ -29,11 +29,7 @@ def pytest_configure(config):
     config.stash[UNVERIFIED] = verified.unverified() if config.option.unverified else set()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):  # a file's tests share what its fixtures make
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     if config.option.whole or config.option.keyword or any("::" in word for word in config.args):
         return
     left = [item for item in items if item.get_closest_marker("whole") and not _is_due(item)]

@@ -25,8 +25,7 @@ from grader.sandbox import policy
 from grader.suite.diagnosis import FailedTest, diagnose
 
 Reports = dict[str, list[dict]]
-BESIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # how many processes run tests at the same time
-PROCESSES = max(1, (os.cpu_count() or 1) // BESIDE)  # that a test may use
+PROCESSES = os.cpu_count() or 1  # that a test may use
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def run_shared(
     They share the cores: where each has threads for all of them, they wait for one another. With seconds as run_hardy.
     """
     shares = [jobs[k::processes] for k in range(processes)]
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // (processes * BESIDE)))} | (environment or {})
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))} | (environment or {})
 
     def run_share(share: Sequence[Job]) -> list[Reports]:
         return run_hardy(share, seconds, environment) if seconds else run_all(share, environment)

@@ -210,6 +210,7 @@ def checkout(tmp_path, copy):
     return folder
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(120)
 def test_classroom50_grades_a_checkout(classroom50, checkout):
     (checkout / "result.json").symlink_to(checkout / "LICENSE")  # a link is replaced, not written through

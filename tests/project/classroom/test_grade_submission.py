@@ -41,6 +41,7 @@ def checked_qmax(w, bits, more=()):
 """
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "imported, first",
@@ -64,6 +65,7 @@ def test_one_early_mistake_is_not_charged_to_what_uses_helpers_of_ones_own(submi
     assert two.earned == 10, two.functions[0].failure
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(300)
 def test_helpers_that_stand_beside_a_stand_in_are_known_by_the_students_file(submission):
     one, two = submission / "ex01_round_trip.py", submission / "ex02_per_channel.py"

@@ -214,6 +214,7 @@ def test_nox_passes_arguments_and_exit_codes_through():
 # ---- real runs -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole
 def test_an_empty_submission_is_not_started_and_the_rest_waits(typed, tmp_path):
     code, out, _ = typed("--submission", tmp_path, "--track", "core")
     assert code == 1
@@ -340,6 +341,7 @@ def _is_alive(pid: int) -> bool:
     return bool(state) and not state.startswith("Z")  # a zombie has ended, and waits to be counted
 
 
+@pytest.mark.whole
 def test_nothing_is_left_in_the_folder_for_temporary_files(submission, tmp_path):
     (tmp_path / "temporary").mkdir()
     command = [

@@ -51,6 +51,7 @@ def test_a_submission_gets_its_files(submission, tmp_path, capsys, monkeypatch):
     assert len(ET.parse(out / "junit.xml").getroot()) == 2
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(300)
 def test_without_stand_ins_exercises_wait(submission, tmp_path):
     out = tmp_path / "out"

@@ -36,6 +36,7 @@ def submissions(tmp_path):
     return top
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(400)
 def test_a_class_that_is_stopped_and_killed_goes_on_where_it_was(submissions, tmp_path):
     out, roster, scratch = tmp_path / "out", tmp_path / "roster.csv", tmp_path / "scratch"

@@ -97,6 +97,7 @@ def test_ruff_has_nothing_to_say(project, typed, command):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(300)
 def test_the_skeletons_work_in_the_whole_project(tmp_path):
     copy = tmp_path / "project"

@@ -115,7 +115,6 @@ def _graded(name: str, built: policy.Walls) -> tuple[RunResult, float, list[int]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.xdist_group("hostile")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.whole] * (name not in QUICK)) for name in samples()]
 )
