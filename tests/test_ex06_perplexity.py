@@ -198,7 +198,7 @@ def changed_mode(before, after):
     changed, mode = [name for name in before if before[name] != after[name]], {True: "train", False: "eval"}
     if not changed:
         return ""
-    part = f"`{changed[-1]}`" if changed[-1] else "the model itself"
+    part = f"`{changed[-1]}`, in a model in {mode[before['']]} mode," if changed[-1] else "the model itself"
     was, now = mode[before[changed[-1]]], mode[after[changed[-1]]]
     others = f" ({len(changed)} of {len(before)} parts changed)" * (len(changed) > 1)
     return f"{part} was in {was} mode before the call and is in {now} mode after it{others}"

@@ -131,7 +131,7 @@ def test_dynamic_int8_is_pytorchs_own(student, rng):
     kinds = {type(t) for t in int8.state_dict().values()}
     if tuple not in kinds:
         fail(f"{called}.state_dict()", "no packed weights", "those of torch.ao's quantize_dynamic")
-    error = _relative_error(int8(ids), net, ids)
+    error = relative_error(int8(ids), net, ids, f"{called}(ids)")
     if not error < oracle.DYNAMIC:
         fail(f"{called}(ids)", f"outputs off by {error:.1%}", f"at most {percent(oracle.DYNAMIC)}")
 
@@ -165,7 +165,7 @@ def _it_is_small(made, gpt, measured):
 def _its_logits_are_close(made, gpt, measured):
     """Its logits are close to those of float32."""
     ids = held_out_tokens()[None, :TOKENS]
-    error = _relative_error(made()(ids), gpt, ids)
+    error = relative_error(made()(ids), gpt, ids, f"{FAST}(ids)")
     measured["logit error of fast_int8"] = error
     check_close_logits(error, f"{FAST}(ids)")
 
@@ -255,10 +255,11 @@ def _factors(n, rng):
     return (0.5 + torch.rand(n, generator=rng, dtype=torch.float64)).tolist()
 
 
-def _relative_error(got, model, ids):
+def relative_error(got, model, ids, called):
     """How far an int8 model's output is from that of the float32 model, over all of it."""
     with torch.no_grad():
         want = model(ids)
+    check_tensor(got, called, want.shape, torch.float32)
     return ((got - want).norm() / want.norm()).item()
 
 

@@ -185,6 +185,12 @@ def check_error(error, usual, best, called, think=SEARCH):
         fail(called, got, expected, think)
 
 
+def check_rounded(error, usual, bits, called):
+    """It is not so small that nothing can have been rounded."""
+    if not error >= usual * oracle.ROUNDED_AT_ALL:
+        fail(called, f"a mean square error of the output of {error:.4g}", f"some rounding to show in {bits} bits")
+
+
 BIAS = pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 
 
@@ -209,8 +215,9 @@ def test_a_layer_has_the_scaled_and_rounded_weight(student, rng, bias, bits, siz
     """A layer's weight is round(W s) / s, with the s of the search."""
     linear, x, layer, called = calibrated(student, rng, bias, bits, size)
     w, weight = linear.weight.detach(), effective_weight(layer, linear, called)
-    usual, best = to_nearest_error(w, x, bits, size), best_error(w, x, bits, size)
-    check_error(output_error(w, x, weight), usual, best, called, LAYER)
+    error, usual = output_error(w, x, weight), to_nearest_error(w, x, bits, size)
+    check_error(error, usual, best_error(w, x, bits, size), called, LAYER)
+    check_rounded(error, usual, bits, called)
 
 
 @pytest.mark.points(1)
@@ -220,6 +227,8 @@ def test_a_layer_has_one_weight_for_every_x(student, rng, bias, bits, size):
     """A layer multiplies every x with the same weight, and adds the bias."""
     linear, x, layer, called = calibrated(student, rng, bias, bits, size)
     weight = effective_weight(layer, linear, called)
+    w = linear.weight.detach()
+    check_rounded(output_error(w, x, weight), to_nearest_error(w, x, bits, size), bits, called)
     y = check_tensor(layer(x.view(2, 128, 160)), f"{called}(x)", (2, 128, 48), torch.float32)
     want = x.double() @ weight.t() + (linear.bias.detach().double() if bias else 0)
     error = ((y.view(256, 48) - want).norm() / want.norm()).item()
@@ -304,11 +313,10 @@ def awq_gpt(student, gpt, inputs, bits):
             ((e @ gram) * e).sum().item() / len(w) for e in (weight - w, oracle.grouped_round_trip(w, bits, None) - w)
         )
         expected = f"at most {usual:.4g}, as by rounding to nearest"
-        got = f"a mean square error of the output of {error:.4g}"
         if not error <= usual * oracle.AWQ_NEAREST:
+            got = f"a mean square error of the output of {error:.4g}"
             fail(called, got, expected, f"Is it by this x and in {bits} bits? {LAYER}")
-        if not error >= usual * oracle.ROUNDED_AT_ALL:
-            fail(called, got, f"some rounding to show in {bits} bits")
+        check_rounded(error, usual, bits, called)
         return Inserted(layer, linear, called)
 
     return with_layers(gpt, make)

@@ -171,7 +171,7 @@ class _Suite:
         self.test_seconds = (guard and guard.deadline) or TEST_SECONDS
         self.tests: dict[str, dict] = {}  # as grader.suite.suite_main describes them, by their id
         self.cases: dict[str, CaseResult] = {}
-        self.observations: dict[str, str] = {}  # by test function: the first case that failed, and its file
+        self.observations: dict[str, str] = {}  # by the id of a case that failed, the first of its function: its file
         self.running: str | None = None
         self.problem = ""
         self.end = time.monotonic() + BUSY * EXERCISE_SECONDS
@@ -228,12 +228,17 @@ class _Suite:
                 case = case_of(result)
                 case.file = shortened(case.file) if case.file else None
                 self.cases[test] = case
-                if file and not any(self.tests[t]["name"] == self.tests[test]["name"] for t in self.observations):
+                if file and self._is_first(test):
                     self.observations[test] = file
                     if not self.exercise.timed:
                         self.children.prepare()  # imports what a diagnosis needs while the suite goes on
                 self.running = None
                 self._allow(child, TEST_SECONDS)
+
+    def _is_first(self, test: str) -> bool:
+        """Whether no other case of its function failed before; each law counts for itself."""
+        alike = [t for t in self.observations if self.tests[t]["name"] == self.tests[test]["name"]]
+        return self.cases[test].is_law or not alike
 
     def _allow(self, child: Child, seconds: float) -> None:
         now = time.monotonic()
@@ -254,8 +259,10 @@ class _Suite:
     def _overdue(self, child: Child) -> ProcessFailure:
         stack, folder = child.stack(), self.job["submission"]
         spent = child.processor_seconds()
-        if self.spent_before + spent >= EXERCISE_SECONDS or time.monotonic() >= self.end:
-            return process_failure.overdue(stack, folder, EXERCISE_SECONDS, "all of this exercise's tests")
+        by_clock = time.monotonic() >= self.end
+        if self.spent_before + spent >= EXERCISE_SECONDS or by_clock:
+            seconds = EXERCISE_SECONDS * (BUSY if by_clock else 1)
+            return process_failure.overdue(stack, folder, seconds, "all of this exercise's tests", waited=by_clock)
         waited = spent < self.deadline.spent
         seconds = BUSY * self.deadline.seconds if waited else self.deadline.seconds
         return process_failure.overdue(stack, folder, seconds, waited=waited)

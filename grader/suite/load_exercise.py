@@ -97,9 +97,7 @@ def load(submission: Path, name: str) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(PACKAGE + "."):
             missing = error.name.removeprefix(PACKAGE + ".")
             raise not_started(f"{name}.py imports {missing}.py, which is not in {submission}") from None
-        failure = Failure(
-            summary=f"importing {name}.py raised an error", raised=f"{type(error).__name__}: {error}".rstrip(": ")
-        )
+        failure = Failure(summary=f"importing {name}.py raised an error", raised=message_of(error))
         if frame:
             place, text = shown(Path(frame.filename)), frame.line or ""
             failure.frames = [Frame(file=place, line=frame.lineno or 0, function=frame.name, text=text)]
@@ -149,6 +147,14 @@ def standing_in(name: str, submission: Path) -> Iterator[Callable[[Path], None]]
         finder.instead = {}
         sys.modules.update(modules)
         _log_handlers[:] = handlers
+
+
+def message_of(error: BaseException) -> str:
+    """Kind and message of an exception that a learner's code raised, whatever its __str__ does."""
+    try:
+        return f"{type(error).__name__}: {error}".rstrip(": ")
+    except Exception:
+        return f"{type(error).__name__}: (its message cannot be shown)"
 
 
 def frames(error: BaseException, folder: Path) -> list[traceback.FrameSummary]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from grader.results.paths import TESTS
 from grader.suite.compare_results import same, same_words
+from grader.suite.load_exercise import message_of
 from grader.suite.verdict import WrongAnswer
 from llm.model import GPTConfig
 
@@ -42,7 +43,7 @@ class Observation:
             failure = error.failure
             words = (failure.called, failure.got, failure.expected, *failure.also)
         else:
-            words = (str(error),)
+            words = (message_of(error),)
         values = tuple((name, plain(value)) for name, value in returned)
         return cls(excinfo.type.__qualname__, site, words, values, inputs)
 

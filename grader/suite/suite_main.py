@@ -5,6 +5,7 @@ JSON lines through the file descriptor EVENTS: a learner's prints cannot get in 
 compare its failures with known mistakes.
 """
 
+import contextlib
 import faulthandler
 import json
 import math
@@ -72,10 +73,11 @@ def run_diagnosis(job: dict, send: Callable[..., None]) -> int:
     from grader.suite.diagnosis import FailedTest, diagnose
     from grader.suite.observation import Observation
 
-    failed = [
-        FailedTest(t["id"], t["function"], Observation.read(Path(t["file"])), t["seconds"], tuple(t["passed"]))
-        for t in job["failed"]
-    ]
+    failed = []
+    for test in job["failed"]:
+        with contextlib.suppress(Exception):  # what cannot be read is not compared
+            seen = Observation.read(Path(test["file"]))
+            failed.append(FailedTest(test["id"], test["function"], seen, test["seconds"], tuple(test["passed"])))
 
     def tell(test: str, matches: list) -> None:
         send("match", id=test, matches=[asdict(match) for match in matches])

@@ -9,7 +9,7 @@ import pytest
 from grader.results.failure import Failure, Frame
 from grader.results.model import CaseResult
 from grader.results.process_failure import ProcessFailure
-from grader.suite.load_exercise import LoadError, shown
+from grader.suite.load_exercise import LoadError, message_of, shown
 from grader.suite.student import Origin, Student, origin
 from llm.checkpoint import CheckpointError
 from llm.corpus import CorpusError
@@ -84,8 +84,7 @@ def judge(error: BaseException | None, student: Student | None) -> CaseResult:
 
 def raised(error: BaseException) -> str:
     """Kind and message of an exception, in one line."""
-    what = f"{type(error).__name__}: {error}".rstrip(": ")
-    return " ".join(line.strip() for line in what.splitlines()[:RAISED_LINES])[:300]
+    return " ".join(line.strip() for line in message_of(error).splitlines()[:RAISED_LINES])[:300]
 
 
 def _crash(error: BaseException, came_from: Origin) -> Failure:

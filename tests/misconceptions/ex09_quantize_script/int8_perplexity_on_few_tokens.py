@@ -1,7 +1,7 @@
 """Measures the int8 model on two windows only and scales the float result by it. How much text does a verdict of one
 percent need, and for which of the two models?"""
 
-# caught by: test_both_perplexities_are_those_of_20000_tokens
+# caught by: test_the_figures_are_those_of_the_gpt
 # says: called python -m exercises.ex09_quantize_script --out DIR ... expected at least ... all but the last of
 
 import argparse

@@ -1,6 +1,6 @@
 """Measures the float model twice and prints two decimals. Which two models does a drift compare?"""
 
-# caught by: test_both_perplexities_are_those_of_20000_tokens
+# caught by: test_the_figures_are_those_of_the_gpt
 # says: called python -m exercises.ex09_quantize_script --out DIR ... expected at least ... all but the last of
 
 import argparse

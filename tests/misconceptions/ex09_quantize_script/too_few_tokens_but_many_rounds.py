@@ -1,7 +1,7 @@
 """Measures perplexity on 15,361 tokens and makes up for it in the timing. How much text does a verdict of one percent
 need?"""
 
-# caught by: test_both_perplexities_are_those_of_20000_tokens
+# caught by: test_the_figures_are_those_of_the_gpt
 # says: called python -m exercises.ex09_quantize_script --out DIR ... expected at least ... all but the last of
 
 import argparse

@@ -1,6 +1,6 @@
 """Returns the model in the mode that every new module has. In which mode is a model ready to run?"""
 
-# caught by: test_a_loaded_model_is_ready_to_run
+# caught by: test_a_new_process_loads_the_same_model
 # says: called load_int8(DIR/model_int8.pt)(ids) ... expected eval mode: it is ready to run
 
 import argparse

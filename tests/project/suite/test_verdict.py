@@ -5,7 +5,7 @@ import torch
 
 from grader.results.failure import Failure
 from grader.results.process_failure import crashed
-from grader.suite.verdict import ProcessLost, SuiteError, Undecided, WrongAnswer, judge
+from grader.suite.verdict import ProcessLost, SuiteError, Undecided, WrongAnswer, judge, raised
 from llm.checkpoint import CheckpointError
 
 
@@ -95,3 +95,11 @@ def test_what_is_not_the_learners_fault_is_said(error, outcome, kind, says):
 def test_a_missing_checkpoint_is_the_learners_fault_where_it_is_said_in_the_learners_code(judged):
     source = "from llm.checkpoint import CheckpointError\ndef f(w):\n    raise CheckpointError('none')"
     assert judged(source).kind == "crashed"
+
+
+def test_an_exception_that_cannot_even_be_shown_is_a_crash_like_any_other():
+    class Odd(Exception):
+        def __str__(self):
+            raise RuntimeError("no")
+
+    assert raised(Odd()) == "Odd: (its message cannot be shown)"
