@@ -26,6 +26,7 @@ def test_card_model_and_tokenizer_agree():
     assert config.vocab_size == load_tokenizer().vocab_size
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(600)
 def test_held_out_loss_is_at_most_1_42_nats_per_character_as_the_card_says():
     loss = nats_per_token(checkpoint.load_gpt(), corpus.held_out_tokens(), "cpu") * tokens_per_character()

@@ -133,6 +133,7 @@ def test_it_earns_what_it_earned_and_is_gone(name, outcomes):
     assert not left
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(300)
 def test_practice_without_anything_of_linux_grades_as_well():
     """As on macOS: the same pieces, without walls. Nobody should be graded so, and every result says it."""
