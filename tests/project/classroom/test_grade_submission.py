@@ -11,7 +11,8 @@ import pytest
 from grader.classroom import grade_submission
 from grader.classroom.intake import LARGEST
 from grader.results import syllabus
-from grader.results.model import RunResult
+from grader.results.failure import Failure, Frame
+from grader.results.model import CaseResult, ExerciseResult, RunResult, combine
 from grader.run import runner
 from grader.run.suite_process import StartError
 from grader.sandbox import policy, worker_process
@@ -156,3 +157,23 @@ def test_the_deadline_of_a_class_is_that_of_its_runs(submission, monkeypatch):
     with pytest.raises(StartError):
         grade_submission.grade(submission, syllabus.load()[:1], 1, None, policy.PRACTICE, deadline=77)
     assert seen == [77]
+
+
+def test_a_staged_file_is_told_as_the_student_knows_it(tmp_path):
+    """Also in a folder whose name is not ASCII, which JSON writes in another way."""
+    stages = tmp_path / "Übung é" / "stages"
+    folder = stages / "ex01" / "exercises"
+    folder.mkdir(parents=True)
+    file = folder / f"ex01_round_trip{grade_submission.OWN}.py"
+    file.touch()
+    frames = [Frame(file=str(file), line=3, text="x")]
+    failure = Failure(raised=f"OSError: {folder}", frames=frames, notes=[f"read {file}"])
+    case = CaseResult(outcome="failed", failure=failure, file=str(file), output=f"in {folder}/x")
+    exercise = ExerciseResult(
+        name="ex01_round_trip", title="", track="core", points=1, functions=[combine("test_a_law", 1, [case])]
+    )
+    result = RunResult(submission="s", seed=1, suite="", exercises=[exercise])
+    (known,) = grade_submission._without_paths(result, stages).functions
+    assert known.file == known.failure.frames[0].file == "exercises/ex01_round_trip.py"
+    assert known.failure.raised == "OSError: exercises" and known.output == "in exercises/x"
+    assert known.failure.notes == ["read exercises/ex01_round_trip.py"]
