@@ -128,7 +128,9 @@ class Board:
         known = ", ".join(case.misconceptions)
         again = bool(known) and known in explained
         shows_case = case.kind != "import" and not case.is_law
-        message = self._message(case, case.case if shows_case else "", again=again)
+        message = self._message(case, case.case if shows_case else "")
+        if again:  # one mistake is explained once: what it does to the other tests is seen in their titles
+            message = self._labelled("matches", "the same as above")
         if cause in explained:
             message = self.text("the same as above", "bright_black")
         self.print(Padding(message, (0, 0, 0, 7), expand=False))
@@ -261,13 +263,13 @@ class Board:
             beginning = "not started" if stubs == len(exercise.functions) else f"{_tests(stubs)} not started"
             yield self.text(f"○ {beginning}: open {file}{todo}", "cyan")
 
-    def _message(self, case: CaseResult, named: str = "", short: bool = False, again: bool = False) -> Group:
+    def _message(self, case: CaseResult, named: str = "", short: bool = False) -> Group:
         """What went wrong, in which case, and where to edit; in short: its first two lines.
 
-        named: the case; again: the known mistake that it looks like was explained before
+        named: the case
         """
         failure = case.failure
-        rows = [("case", named)] * bool(named) + _rows_of(failure, again)
+        rows = [("case", named)] * bool(named) + _rows_of(failure)
         parts: list[RenderableType] = []
         for label, text in rows[: 2 if short else len(rows)]:
             lines = [_cut(line) for line in text.splitlines()]
@@ -348,14 +350,11 @@ def _cut(line: str) -> str:
     return line if len(line) <= LINE_CHARACTERS else f"{line[:LINE_CHARACTERS]}…"
 
 
-def _rows_of(failure: Failure, again: bool) -> list[tuple[str, str]]:
-    """(label, text) of what a learner reads; a question of a mistake that was explained before is not asked again."""
+def _rows_of(failure: Failure) -> list[tuple[str, str]]:
+    """(label, text) of what a learner reads."""
     rows = failure.rows()
     if failure.called and failure.raised:
         rows = [row for row in rows if row[0]]  # the summary repeats what was called
-    if again:
-        rows = [("matches", "the same as above") if label == "matches" else (label, text) for label, text in rows]
-        rows = [row for row in rows if row[0] != "think"]
     return rows
 
 

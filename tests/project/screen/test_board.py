@@ -273,6 +273,7 @@ def test_a_known_mistake_is_told_once_and_other_failures_keep_their_question(sho
     third = law("three", outcome="failed", kind="wrong", failure=mistake("code 7", think="And here?"))
     out = show(result_of(first, second, third, exercises=course()), course(), one=True)
     assert out.count("rounds down") == out.count("Which way?") == out.count("And here?") == 1
+    assert "code 3" in out and "code 5" not in out and "code 7" in out
     assert out.index("rounds down") < out.index("matches   the same as above") < out.index("And here?")
 
 
