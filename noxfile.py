@@ -108,7 +108,7 @@ def hostile(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The project's own tests, the quick ones. `-- --whole`: all; `-- --unverified`: all answers of what changed."""
     one_process = {"-n", "-k", "-s", "--pdb", "--collect-only"} & {*session.posargs} or "::" in "".join(session.posargs)
-    beside = [] if one_process else ["-n", "2", "--dist", "loadfile"]  # a process needs up to 3 GB of memory
+    beside = [] if one_process else ["-n", "2", "--dist", "worksteal"]  # a process needs up to 3 GB of memory
     run("-m", "pytest", *beside, *session.posargs, groups=("kata", "text", "tests"))
 
 

@@ -6,6 +6,7 @@ else. Exit status: 0, 2 for input it cannot use, 130 when interrupted.
 
 import argparse
 import math
+import os
 import random
 import sys
 import time
@@ -46,8 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         if options.bits != UNQUANTIZED:
             model = with_rounded_weights(model, options.bits)
         _print_text(model, tokenizer, options)
-    except BrokenPipeError:  # `| head -1` has read enough; every print was flushed, so that exit has nothing to add
-        pass
+    except BrokenPipeError:  # `| head -1` has read enough; what is still to be written at exit goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130

@@ -57,6 +57,7 @@ SMALLER = 2.8, 3.6  # how many times smaller the int8 GPT is: embeddings, scales
 TWICE = 2.0  # times as fast as float32
 LUCK = 0.01  # how likely so many rounds are won by chance, in a sign test
 YARDSTICK = 2.3  # times as fast PyTorch's own int8 must be before a machine may judge a learner's
+SLOWER = 0.9  # of the yardstick's speedup: below, it is worth a word that the yardstick is faster
 BYTES_A_WEIGHT = 2.75  # a second int8 copy, laid out for speed, has room; one in half precision has none: 3 in all
 PRINTED_SIZE = 0.0005  # relative: whole KB will do, KB of 1000 bytes will not
 PRINTED_RATIO = 0.01  # relative: two decimals will do

@@ -236,7 +236,7 @@ def judge(speedup: dict[str, float], wins: int) -> None:
         return
     got = f"{speedup['student']:.2f} times as fast as float32 ({wins} of {ROUNDS} rounds faster), on one thread"
     if speedup["yardstick"] < oracle.YARDSTICK:
-        better = ", which is still faster than yours" * (speedup["student"] < 0.9 * speedup["yardstick"])
+        better = ", which is still faster than yours" * (speedup["student"] < oracle.SLOWER * speedup["yardstick"])
         raise Undecided(
             f"{FAST} is {got}; this machine cannot judge that, since PyTorch's own int8 reaches only "
             f"{speedup['yardstick']:.2f} times here ({oracle.YARDSTICK} needed){better}"

@@ -102,7 +102,7 @@ def test_zeros_are_read_as_zeros(student, shape):
 
 @pytest.mark.points(1)
 def test_eight_bits_tell_256_numbers_apart(student, rng):
-    """A token has at most 256 different numbers: so many codes have eight bits."""
+    """A token has at most 256 different values, since 8 bits have no more codes."""
     shape = (1, 2, 3, 4096)
     called = f"Int8KVCache() with one append of {shape}"
     for got, what in zip(read_back(student, some_pair(*shape, rng), shape[2:3], called), "kv", strict=True):
@@ -178,7 +178,7 @@ def bytes_of(cache):
 @pytest.mark.points(1)
 @pytest.mark.parametrize("sizes", LONG.values(), ids=LONG)
 def test_nbytes_counts_all_that_is_held(student, rng, sizes):
-    """nbytes() counts all the memory that is held."""
+    """What nbytes() says is the memory of all tensors that are held."""
     cache, called, _ = filled(student, sizes, rng)
     said, held = check_number(cache.nbytes(), f"{called}.nbytes()"), bytes_of(cache)
     share, more = oracle.COUNTED
@@ -189,7 +189,7 @@ def test_nbytes_counts_all_that_is_held(student, rng, sizes):
 @pytest.mark.points(1)
 @pytest.mark.parametrize("sizes", LONG.values(), ids=LONG)
 def test_it_takes_little_more_than_a_quarter_of_float32(student, rng, measured, sizes):
-    """It takes little more memory than a quarter of float32."""
+    """A cache takes little more memory than a quarter of float32."""
     cache, called, pair = filled(student, sizes, rng)
     held, codes, fp32 = bytes_of(cache), sum(t.numel() for t in pair), sum(t.nbytes for t in pair)
     if not held >= codes:

@@ -5,6 +5,7 @@ that changed since all of its answers were tried (tests/project/verified.py).
 """
 
 import fcntl
+import os
 import signal
 import tempfile
 from pathlib import Path
@@ -30,11 +31,20 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.option.whole or config.option.keyword or any("::" in word for word in config.args):
-        return
-    left = [item for item in items if item.get_closest_marker("whole") and not _is_due(item)]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in left]
+    if not (config.option.whole or config.option.keyword or any("::" in word for word in config.args)):
+        left = [item for item in items if item.get_closest_marker("whole") and not _is_due(item)]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+    if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+        # The longest first, so that all processes come to an end together, and last what needs the machine alone. Each
+        # process begins with a run of this list as long as everybody's, and takes from the others' when it is done.
+        longest_first = sorted(items, key=lambda item: (bool(item.get_closest_marker("alone")), -_seconds(item)))
+        items[:] = [item for first in range(processes) for item in longest_first[first::processes]]
+
+
+def _seconds(item) -> float:
+    """How long it may take."""
+    return max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0)
 
 
 def _is_due(item) -> bool:
@@ -58,6 +68,8 @@ def _cores(request):
 
 
 def pytest_sessionstart():
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:  # as nox does: PYTHONUNBUFFERED hid a fault
+        del os.environ[name]
     # A shell starts what runs in the background deaf to Ctrl-C, nohup to the terminal's end, and children inherit that:
     # some tests send one.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -25,7 +25,7 @@ from grader.sandbox import policy
 from grader.suite.diagnosis import FailedTest, diagnose
 
 Reports = dict[str, list[dict]]
-PROCESSES = os.cpu_count() or 1  # that a test may use
+PROCESSES = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))  # for each test
 
 
 @dataclass(frozen=True)

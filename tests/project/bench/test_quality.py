@@ -13,7 +13,7 @@ WINDOWS = 6
 ROW = r"^\| ([^|]+) \| ([^|]+) \| ([\d.]+) \| ([^|]*) ?\| ([\d.]+) \| ([\d.]+) \|$"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def measured(tmp_path_factory):
     """(what it printed, the rows that it wrote by model and method, the agreements)"""
     file = tmp_path_factory.mktemp("quality") / "figures.json"

@@ -26,7 +26,7 @@ from tests.project.results.test_exports import ENVIRONMENT, classroom50_faults
 from tests.project.sandbox.test_hostile import SAMPLES, mentioned
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def copy(tmp_path_factory):
     out = tmp_path_factory.mktemp("class") / "kata"
     assert main(["students", str(out)]) == 0
@@ -81,7 +81,7 @@ def test_nothing_is_overwritten(copy, capsys):
 # ---- Gradescope ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def gradescope(tmp_path_factory):
     """/autograder as Gradescope lays it out: set up, and waiting for submissions to ex02."""
     root = tmp_path_factory.mktemp("gradescope")
@@ -181,7 +181,7 @@ def test_on_gradescope_answers_are_not_for_every_user(gradescope):
 # ---- Classroom 50 ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def classroom50(tmp_path_factory):
     """run(**files): what Classroom 50's runner finds after it ran our autograder in a checkout with these exercises."""
     top = tmp_path_factory.mktemp("classroom50")

@@ -1,10 +1,7 @@
 """The gate: wrong answers that people really give are caught, by the test and for the reason that each names, and are
 recognized; right answers of every kind pass. Run with -rP for a line an exercise; the table stands at the end."""
 
-import functools
 import re
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +17,7 @@ EXERCISES = {exercise.name: exercise for exercise in syllabus.load()}
 MORE_SEEDS = 2  # besides this run's own, for the tests that are quick and depend on it
 LONG = {"ex06", "ex08", "ex09"}  # not asked for a diagnosis of every test
 QUICK_WRONG, QUICK_RIGHT = 4, 1  # answers of an exercise in a quick run
-SLOW = {"ex06", "ex08", "ex09", "ex12", "ex13"}  # there half as many wrong ones
+SLOW = {"ex06", "ex08", "ex09", "ex10", "ex11", "ex12", "ex13"}  # there half as many wrong ones, and quick tests alone
 DIAGNOSED = 3  # one in so many is compared with known mistakes
 DIAGNOSIS = 5  # seconds: too few for tests of the whole GPT
 ALIKE = {  # these all come to factors of one, so that no value tells them apart
@@ -33,21 +30,13 @@ ALIKE = {  # these all come to factors of one, so that no value tells them apart
     }
 }
 RIGHT_ELSEWHERE = {"ex12": {"columns_one_by_one"}}  # where the search finds the same alpha either way: in most tests
-EVERY = pytest.mark.parametrize("name", EXERCISES)
+# Nothing else may run beside the suite whose verdict is about speed.
+EACH = [pytest.param(name, marks=[pytest.mark.alone] * name.startswith("ex08")) for name in EXERCISES]
+EVERY = pytest.mark.parametrize("name", EACH)
 
 
 def answers(folder: Path, name: str) -> list[Path]:
     return sorted((folder / name).glob("*.py"))
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What came of one exercise's answers."""
-
-    wrong: dict[Path, graded.Reports]  # of the test that each names
-    right: dict[Path, list[graded.Reports]]  # with one seed after the other
-    sabotaged: graded.Reports  # of the solution in a suite whose tests all fail
-    seeds: tuple[int, ...]
 
 
 def some(files: list[Path], number: int) -> list[Path]:
@@ -60,35 +49,8 @@ def is_quick(wrong: Path) -> bool:
     return "gpt" not in CAUGHT_BY.search(wrong.read_text())[1]
 
 
-@functools.cache
-def gate(name: str, seed: int, whole: bool) -> Gate:
-    """Runs them, in as few processes as the machine has cores."""
-    wrong, right = answers(WRONG, name), answers(RIGHT, name)
-    if not whole:
-        number = QUICK_WRONG // 2 if name[:4] in SLOW else QUICK_WRONG
-        wrong, right = some([f for f in wrong if is_quick(f)] or wrong, number), some(right, QUICK_RIGHT)
-    solution = graded.ROOT / "solutions" / f"{name}.py"
-    seeds = tuple(seed + k for k in range(1 + (MORE_SEEDS if whole else 0)))
-    with tempfile.TemporaryDirectory() as folder:
-        submissions = [str(path) for path in graded.standing_in(Path(folder), [*wrong, *right])]
-        jobs = []
-        for k, (file, submission) in enumerate(zip(wrong, submissions[: len(wrong)], strict=True)):
-            diagnosis = DIAGNOSIS if k % DIAGNOSED == 0 and not name.startswith("ex09") else 0
-            test = CAUGHT_BY.search(file.read_text())[1]
-            jobs.append(graded.Job(submission, (name,), seed, test, diagnosis=diagnosis))
-        for submission in submissions[len(wrong) :]:
-            jobs += [graded.Job(submission, (name,), s, random_only=s != seed) for s in seeds]
-        if whole and name[:4] not in LONG:
-            plugin = "tests.project.fails_after_all"
-            jobs.append(graded.Job(str(solution.parent), (name,), seed, diagnosis=DIAGNOSIS, plugin=plugin))
-        # nothing else may run beside the suite whose verdict is about speed
-        reports = iter(graded.run_shared(jobs, 1 if name.startswith("ex08") else graded.PROCESSES))
-        return Gate(
-            {file: next(reports) for file in wrong},
-            {file: [next(reports) for _ in seeds] for file in right},
-            next(reports, {}),
-            seeds,
-        )
+def tried(name: str, jobs: list[graded.Job]) -> list[graded.Reports]:
+    return graded.run_shared(jobs, 1 if name.startswith("ex08") else graded.PROCESSES)
 
 
 @EVERY
@@ -101,10 +63,18 @@ def test_a_wrong_answer_speaks_to_the_learner_and_names_its_test(name):
 
 @pytest.mark.timeout(1800)
 @EVERY
-def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(name, seed, whole, table):
+def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(name, seed, whole, table, tmp_path):
+    wrong, slow = answers(WRONG, name), name[:4] in SLOW
+    if not whole:
+        wrong = some([file for file in wrong if is_quick(file)] or wrong, QUICK_WRONG // 2 if slow else QUICK_WRONG)
+    jobs = []
+    for k, (file, submission) in enumerate(zip(wrong, graded.standing_in(tmp_path, wrong), strict=True)):
+        diagnosis = DIAGNOSIS if k % DIAGNOSED == 0 and not name.startswith("ex09") else 0
+        jobs.append(
+            graded.Job(str(submission), (name,), seed, CAUGHT_BY.search(file.read_text())[1], diagnosis=diagnosis)
+        )
     escaped, mistaken, asked, recognized = {}, {}, 0, 0
-    tried = gate(name, seed, whole).wrong
-    for k, (file, report) in enumerate(tried.items()):
+    for k, (file, report) in enumerate(zip(wrong, tried(name, jobs), strict=True)):
         cases = [case for case in report.get(CAUGHT_BY.search(file.read_text())[1], []) if case["outcome"] != "passed"]
         kinds = {case["kind"] for case in cases}
         if not kinds or not kinds <= {"wrong", "crashed"} or not any(says(file, case["message"]) for case in cases):
@@ -116,7 +86,7 @@ def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(nam
             recognized += file.stem in found
         if found and file.stem not in found:
             mistaken[file.stem] = found
-    table(name, "wrong answers caught", f"{len(tried) - len(escaped)} of {len(tried)}")
+    table(name, "wrong answers caught", f"{len(wrong) - len(escaped)} of {len(wrong)}")
     table(name, "recognized", f"{recognized} of {asked}" if not name.startswith("ex09") else "not asked")
     assert not escaped
     assert not mistaken
@@ -125,27 +95,40 @@ def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(nam
 
 @pytest.mark.timeout(1800)
 @EVERY
-def test_each_right_answer_passes_everything(name, seed, whole, table):
-    of_it, rejected = gate(name, seed, whole), {}
-    assert len(answers(RIGHT, name)) >= right_at_least(name)
-    for file, runs in of_it.right.items():
-        assert runs[0], f"{file}: nothing ran"
-        for s, report in zip(of_it.seeds, runs, strict=True):
+def test_each_right_answer_passes_everything(name, seed, whole, table, tmp_path):
+    right = answers(RIGHT, name)
+    assert len(right) >= right_at_least(name)
+    seeds = [seed + k for k in range(1 + (MORE_SEEDS if whole else 0))]
+    right = right if whole else some(right, QUICK_RIGHT)
+    quick = not whole and name[:4] in SLOW - {"ex09"}  # which has no quick test that depends on the seed
+    jobs = [
+        graded.Job(str(submission), (name,), s, random_only=quick or s != seed)
+        for submission in graded.standing_in(tmp_path, right)
+        for s in seeds
+    ]
+    reports, rejected = iter(tried(name, jobs)), {}
+    for file in right:
+        for s in seeds:
+            report = next(reports)
+            assert report or s != seed, f"{file}: nothing ran"
             for test, cases in report.items():
                 fine = {"passed", "undecided"} if test in TIMED else {"passed"}
                 bad = [case for case in cases if case["outcome"] not in fine]
                 if bad:
                     rejected[file.stem] = f"seed {s}, {test}: {bad[0]['message'][:500]}"
-    table(name, "right answers accepted", f"{len(of_it.right) - len(rejected)} of {len(of_it.right)}")
-    table(name, "seeds", ", ".join(map(str, of_it.seeds)))
+    table(name, "right answers accepted", f"{len(right) - len(rejected)} of {len(right)}")
+    table(name, "seeds", ", ".join(map(str, seeds)))
     assert not rejected
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.whole
 @pytest.mark.parametrize("name", [name for name in EXERCISES if name[:4] not in LONG])
-def test_right_values_look_like_no_mistake(name, seed, whole):
-    cases = [case for cases in gate(name, seed, whole).sabotaged.values() for case in cases]
+def test_right_values_look_like_no_mistake(name, seed):
+    """The solution, in a suite whose tests all fail."""
+    plugin = "tests.project.fails_after_all"
+    jobs = [graded.Job(str(graded.ROOT / "solutions"), (name,), seed, diagnosis=DIAGNOSIS, plugin=plugin)]
+    cases = [case for cases in tried(name, jobs)[0].values() for case in cases]
     assert cases and all(case["message"].startswith("whatever it is given") for case in cases)
     found = {known for case in cases for known in case["misconceptions"]}
     assert not found - RIGHT_ELSEWHERE.get(name[:4], set())
