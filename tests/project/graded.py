@@ -26,6 +26,7 @@ from grader.suite.diagnosis import FailedTest, diagnose
 
 Reports = dict[str, list[dict]]
 PROCESSES = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))  # for each test
+SLOW = {"ex06", "ex08", "ex09", "ex10", "ex11", "ex12", "ex13"}  # exercises whose suites run the GPT for long
 
 
 @dataclass(frozen=True)

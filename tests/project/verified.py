@@ -1,6 +1,6 @@
 """Which exercises were tried with all of their answers since they were last changed: tests/project/verified.toml.
 
-A whole run that passed writes the hash of an exercise's suite, its helpers, its solution and its answers there
+A whole run that passed writes the hash of an exercise's suite, helpers, model, solution and answers there
 (`nox -s tests -- --whole --record`). `--unverified`, which CI uses, tries all answers of those whose hash differs.
 """
 
@@ -11,16 +11,19 @@ from pathlib import Path
 from grader.results import syllabus
 from grader.results.paths import ROOT, SOLUTIONS, TESTS
 
+LLM = ROOT / "llm"
+COMMANDS = ("generate.py", "train.py")  # of llm/, which no suite uses
 FILE = TESTS / "project" / "verified.toml"
 HEADER = (
-    "# Written by `nox -s tests -- --whole --record`: the hash of each exercise's suite, helpers, solution and\n"
-    "# answers when all of its answers were last tried, and all was well.\n\n"
+    "# Written by `nox -s tests -- --whole --record`: the hash of each exercise's suite, helpers, model, solution\n"
+    "# and answers when all of its answers were last tried, and all was well.\n\n"
 )
 
 
 def parts(exercise: str) -> list[Path]:
     """The files that decide what comes of an exercise's answers."""
     helpers = [file for file in TESTS.glob("*.py") if not file.name.startswith("test_")]
+    helpers += [file for file in LLM.glob("*.py") if file.name not in COMMANDS]
     folders = (TESTS / "misconceptions" / exercise, TESTS / "project" / "right_answers" / exercise)
     answers = [file for folder in folders for file in folder.glob("*.py")]
     return sorted([TESTS / f"test_{exercise}.py", SOLUTIONS / f"{exercise}.py", *helpers, *answers])

@@ -16,8 +16,7 @@ TIMED = {"test_the_gpt_is_twice_as_fast", "test_the_speedup_is_the_one_we_measur
 EXERCISES = {exercise.name: exercise for exercise in syllabus.load()}
 MORE_SEEDS = 2  # besides this run's own, for the tests that are quick and depend on it
 LONG = {"ex06", "ex08", "ex09"}  # not asked for a diagnosis of every test
-QUICK_WRONG, QUICK_RIGHT = 4, 1  # answers of an exercise in a quick run
-SLOW = {"ex06", "ex08", "ex09", "ex10", "ex11", "ex12", "ex13"}  # there half as many wrong ones, and quick tests alone
+QUICK_WRONG, QUICK_WRONG_SLOW, QUICK_RIGHT = 3, 2, 1  # answers of an exercise in a quick run
 DIAGNOSED = 3  # one in so many is compared with known mistakes
 DIAGNOSIS = 5  # seconds: too few for tests of the whole GPT
 ALIKE = {  # these all come to factors of one, so that no value tells them apart
@@ -53,7 +52,7 @@ def tried(name: str, jobs: list[graded.Job]) -> list[graded.Reports]:
     return graded.run_shared(jobs, 1 if name.startswith("ex08") else graded.PROCESSES)
 
 
-@EVERY
+@pytest.mark.parametrize("name", EXERCISES)
 def test_a_wrong_answer_speaks_to_the_learner_and_names_its_test(name):
     tests = re.findall(r"^def (test_\w+)\(", (graded.ROOT / "tests" / f"test_{name}.py").read_text(), re.MULTILINE)
     assert len(answers(WRONG, name)) >= wrong_at_least(name)
@@ -64,9 +63,10 @@ def test_a_wrong_answer_speaks_to_the_learner_and_names_its_test(name):
 @pytest.mark.timeout(1800)
 @EVERY
 def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(name, seed, whole, table, tmp_path):
-    wrong, slow = answers(WRONG, name), name[:4] in SLOW
+    wrong = answers(WRONG, name)
     if not whole:
-        wrong = some([file for file in wrong if is_quick(file)] or wrong, QUICK_WRONG // 2 if slow else QUICK_WRONG)
+        number = QUICK_WRONG_SLOW if name[:4] in graded.SLOW else QUICK_WRONG
+        wrong = some([file for file in wrong if is_quick(file)] or wrong, number)
     jobs = []
     for k, (file, submission) in enumerate(zip(wrong, graded.standing_in(tmp_path, wrong), strict=True)):
         diagnosis = DIAGNOSIS if k % DIAGNOSED == 0 and not name.startswith("ex09") else 0
@@ -100,7 +100,7 @@ def test_each_right_answer_passes_everything(name, seed, whole, table, tmp_path)
     assert len(right) >= right_at_least(name)
     seeds = [seed + k for k in range(1 + (MORE_SEEDS if whole else 0))]
     right = right if whole else some(right, QUICK_RIGHT)
-    quick = not whole and name[:4] in SLOW - {"ex09"}  # which has no quick test that depends on the seed
+    quick = not whole and name[:4] in graded.SLOW - {"ex09"}  # which has no quick test that depends on the seed
     jobs = [
         graded.Job(str(submission), (name,), s, random_only=quick or s != seed)
         for submission in graded.standing_in(tmp_path, right)

@@ -35,8 +35,9 @@ def differences(jobs: list[graded.Job], processes: int = graded.PROCESSES) -> di
 
 
 def jobs_for(name: str, folder: Path, wrong: list[Path], right: list[Path]) -> list[graded.Job]:
-    """The solution, the stub, wrong answers by the test that names them, right ones with all their tests."""
-    jobs = [graded.Job(str(graded.ROOT / top), (name,), SEED) for top in ("solutions", "exercises")]
+    """The solution, the stub (without right answers: not), wrong answers by the test that names them, right ones."""
+    own = ("solutions", "exercises") if right else ("solutions",)
+    jobs = [graded.Job(str(graded.ROOT / top), (name,), SEED) for top in own]
     submissions = graded.standing_in(folder, [*wrong, *right])
     for answer, submission in zip([*wrong, *right], submissions, strict=True):
         test = CAUGHT_BY.search(answer.read_text())

@@ -89,6 +89,7 @@ def test_a_solution_that_fails_proves_nothing(tmp_path, monkeypatch):
         mutate.survivors("ex03_error_growth", made[:2], 1, 1)
 
 
+@pytest.mark.whole
 def test_a_mutant_that_hangs_or_ends_its_process_is_killed(tmp_path):
     jobs = []
     for name, line in (("ends", "import os; os._exit(0)"), ("hangs", "while True: pass"), ("fine", "")):

@@ -64,7 +64,6 @@ def test_a_test_that_waits_is_cut_off_by_the_clock_at_four_times_its_seconds(sma
     assert states_of(result) == ALL_PASSED | {"three": "timeout"}
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(120)
 def test_a_busy_machine_costs_no_test(small, monkeypatch, tmp_path):
     """A child that gets no processor for longer than its deadline, but not for four times as long, has its time yet."""

@@ -117,7 +117,6 @@ def test_what_waits_is_cut_off_by_the_clock_at_four_times_its_seconds(behind_wal
         student.f(1)
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(90)
 def test_a_busy_machine_costs_no_test(behind_walls):
     """A worker that got no processor for longer than its deadline, but not for four times as long, has its time yet."""
