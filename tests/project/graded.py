@@ -27,6 +27,7 @@ from grader.suite.diagnosis import FailedTest, diagnose
 Reports = dict[str, list[dict]]
 PROCESSES = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))  # for each test
 SLOW = {"ex06", "ex08", "ex09", "ex10", "ex11", "ex12", "ex13"}  # exercises whose suites run the GPT for long
+ONE_OF = {"ex09": "test_it_succeeds_and_prints_six_figures"}  # where no quick test depends on the seed
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,13 @@ class Job:
     plugin: str = ""  # to load besides
     behind_walls: bool = False  # through the sandboxed door
     random_only: bool = False  # of the quick tests those whose inputs depend on the seed
+
+
+def quick(exercise: str) -> dict:
+    """For a job: what of a suite is tried in a quick run."""
+    if test := ONE_OF.get(exercise[:4]):
+        return {"test": test}
+    return {"random_only": exercise[:4] in SLOW}
 
 
 def run(submission: Path, *exercises: str, seed: int = 1) -> Reports:

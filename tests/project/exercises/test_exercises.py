@@ -25,7 +25,12 @@ def load_gpt():
 checkpoint.load_gpt = load_gpt
 corpus.held_out_tokens = lambda: held_out()[:513]
 corpus.calibration_tokens = lambda windows=32, length=256: calibration(min(windows, 2), length)
-runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+for name in sys.argv[1:]:
+    print("\f", end="")
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        print(end.code)
 """
 ALLOWED = {"torch", "numpy", "llm"} | set(sys.stdlib_module_names)
 
@@ -136,21 +141,36 @@ def test_run_as_a_script_it_says_what_to_type(folder, name):
     assert done.stderr.strip() == f"Run it from the project's folder as a module: python -m exercises.{name}"
 
 
+@EVERY
+def test_both_sides_have_the_same_demonstration(name):
+    trees = [ast.parse((ROOT / folder / f"{name}.py").read_text()) for folder in ("exercises", "solutions")]
+    ours, theirs = (
+        [ast.unparse(node) for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "demonstration"]
+        for tree in trees
+    )
+    assert ours == theirs and len(ours) == (not name.startswith("ex09"))
+
+
+def run(command: list[str]) -> str:
+    """What it prints; nothing of it on stderr, since a learner's screen stays clean."""
+    environment = {"PATH": "/usr/bin:/bin", "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 @pytest.mark.timeout(600)
 @EVERY
 def test_a_demonstration_runs(name, whole):
-    how = ["-m"] if whole or name.startswith("ex08") else ["-c", ON_LITTLE]  # ex08 says something before torch is there
-    environment = {"PATH": "/usr/bin:/bin", "OMP_WAIT_POLICY": "PASSIVE"}
+    """Quickly, both sides in one process; but ex08 has something to say before torch is there."""
+    modules = [f"{folder}.{name}" for folder in ("exercises", "solutions")]
     if name == "ex09_quantize_script":
-        command = [sys.executable, "-m", f"exercises.{name}"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+        done = subprocess.run([sys.executable, "-m", modules[0]], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode != 0 and "ex09: main" in done.stderr
         return
-    for folder, expected in (("exercises", "not there yet: ex"), ("solutions", "")):
-        command = [sys.executable, *how, f"{folder}.{name}"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr
-        assert not done.stderr, "a learner's screen stays clean"
-        assert expected in done.stdout
-        if folder == "solutions":
-            assert len(done.stdout.splitlines()) >= 3 and "not there yet" not in done.stdout
+    if whole or name.startswith("ex08"):
+        stub, solution = (run(["-m", module]) for module in modules)
+    else:
+        _, stub, solution = run(["-c", ON_LITTLE, *modules]).split("\f")
+    assert "not there yet: ex" in stub
+    assert "not there yet" not in solution and len(solution.splitlines()) >= 3

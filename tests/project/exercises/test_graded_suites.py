@@ -13,6 +13,7 @@ from grader.results import syllabus
 from grader.suite.verdict import Undecided
 from tests import test_ex08_cpu_speed as ex08
 from tests.project import graded
+from tests.project.conftest import UNVERIFIED
 
 ROOT = graded.ROOT
 NAMES = [exercise.name for exercise in syllabus.load()]
@@ -30,7 +31,6 @@ NONSENSE = {
     "a-dict": "{'q': 3}",
     "infinity-of-its-shape": "torch.full_like(next(iter(locals().values())).float(), float('inf'))",
 }
-QUICK = ("infinity-of-its-shape",)  # of every run
 
 
 def replaced(folder: Path, statement: str) -> Path:
@@ -46,16 +46,15 @@ def replaced(folder: Path, statement: str) -> Path:
     return folder
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(900)
-def test_solutions_pass_everything_on_the_board(tmp_path, pytestconfig):
+def test_solutions_pass_everything_on_the_board(tmp_path):
     report = tmp_path / "report.json"
-    asked = [exercise for exercise in syllabus.load() if pytestconfig.option.whole or exercise.short not in graded.SLOW]
     command = [sys.executable, "-m", "grader.commands.check", "--submission", "solutions", "--plain"]
-    command += [exercise.short for exercise in asked] * (not pytestconfig.option.whole)
     done = subprocess.run([*command, "--json", str(report)], cwd=ROOT, capture_output=True, text=True)
     print(done.stdout)
     assert done.returncode == 0, done.stdout
-    for track, number in Counter(exercise.track for exercise in asked).items():
+    for track, number in Counter(exercise.track for exercise in syllabus.load()).items():
         assert f"{number} of {number} {track} exercises" in done.stdout
     for exercise in json.loads(report.read_text())["exercises"]:
         for function in exercise["functions"]:
@@ -64,12 +63,19 @@ def test_solutions_pass_everything_on_the_board(tmp_path, pytestconfig):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", [name for name in NAMES if name[:4] in graded.SLOW - {"ex09"}])
-def test_the_solution_passes_the_quick_tests_of_a_slow_suite(name, seed, whole):
-    """All of its tests where it changed; on the board above in a whole run."""
-    (reports,) = graded.run_all([graded.Job(str(ROOT / "solutions"), (name,), seed, random_only=not whole)])
-    outcomes = {case["outcome"] for cases in reports.values() for case in cases}
-    assert outcomes == {"passed"} or (name.startswith("ex08") and outcomes == {"passed", "undecided"})
+def test_solutions_pass(seed, pytestconfig):
+    """In slow suites the quick tests, but where something changed; a whole run has the board above."""
+    due = pytestconfig.stash[UNVERIFIED]
+    jobs = [
+        graded.Job(str(ROOT / "solutions"), (name,), seed, **({} if name in due else graded.quick(name)))
+        for name in NAMES
+    ]
+    for name, reports in zip(NAMES, graded.run_shared(jobs), strict=True):
+        assert reports, f"{name}: nothing ran"
+        for test, cases in reports.items():
+            bad = [case for case in cases if case["outcome"] != "passed"]
+            undecided = test == "test_the_gpt_is_twice_as_fast" and {case["outcome"] for case in bad} == {"undecided"}
+            assert not bad or undecided, f"{test}: {bad}"
 
 
 @pytest.mark.timeout(600)
@@ -93,11 +99,9 @@ def test_a_crash_is_told_apart_and_names_the_line(tmp_path):
     assert "\nexpected  a ValueError" in reports["test_what_cannot_be_quantized_is_a_value_error"][0]["message"]
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "value",
-    [pytest.param(v, id=name, marks=[pytest.mark.whole] * (name not in QUICK)) for name, v in NONSENSE.items()],
-)
+@pytest.mark.parametrize("value", NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_is_wrong_and_never_confuses_a_suite(tmp_path, value):
     reports = graded.run(replaced(tmp_path / "nonsense", f"return {value}"), *NAMES)
     for name, cases in reports.items():

@@ -79,6 +79,7 @@ def test_a_wrong_answer_stays_wrong_whatever_is_set_outside(tmp_path, outside, f
     assert len({outcome for _, outcome in verdicts(quiet)}) == 2  # some pass, and some fail
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(300)
 def test_nor_in_the_sandbox(tmp_path, outside, foreign, submission):
     quiet, loud = tmp_path / "quiet", tmp_path / "loud"
