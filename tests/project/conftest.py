@@ -32,7 +32,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     if not (config.option.whole or config.option.keyword or any("::" in word for word in config.args)):
-        left = [item for item in items if item.get_closest_marker("whole") and not _is_due(item)]
+        left = [item for item in items if item.get_closest_marker("whole") and not _is_about_what_is_due(item)]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
     if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
@@ -47,16 +47,20 @@ def _seconds(item) -> float:
     return max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0)
 
 
-def _is_due(item) -> bool:
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    return parameters.get("name") in item.config.stash[UNVERIFIED]
+def is_due(config, exercise: str) -> bool:
+    """Whether all answers of an exercise are tried."""
+    return config.option.whole or exercise in config.stash[UNVERIFIED]
+
+
+def _is_about_what_is_due(item) -> bool:
+    return hasattr(item, "callspec") and is_due(item.config, item.callspec.params.get("name", ""))
 
 
 @pytest.fixture
 def whole(request) -> bool:
-    """Whether all answers of the exercise `name` are tried."""
+    """Whether this test leaves nothing out."""
     asked = bool(request.node.get_closest_marker("whole"))  # it runs: by --whole, or by its name
-    return request.config.option.whole or asked or _is_due(request.node)
+    return request.config.option.whole or asked or _is_about_what_is_due(request.node)
 
 
 @pytest.fixture(autouse=True)

@@ -60,7 +60,7 @@ def standing_in(folder: Path, answers: Sequence[Path]) -> list[Path]:
     """A submission for each answer, a file in a folder called like its exercise, which takes the solution's place."""
     submissions = [Path(folder, str(k)).resolve() for k in range(len(answers))]
     for submission, answer in zip(submissions, answers, strict=True):
-        submission.mkdir()
+        submission.mkdir(parents=True)
         for file in (ROOT / "solutions").glob("ex*.py"):
             mine = file.stem == answer.parent.name
             (submission / file.name).write_bytes((answer if mine else file).read_bytes())

@@ -9,6 +9,7 @@ import pytest
 from grader.results import syllabus
 from grader.suite.diagnosis import CAUGHT_BY
 from tests.project import graded
+from tests.project.conftest import is_due
 from tests.project.exercise_parts import SAYS, fault_of_wrong_answer, right_at_least, wrong_at_least
 
 WRONG, RIGHT = graded.ROOT / "tests" / "misconceptions", graded.ROOT / "tests" / "project" / "right_answers"
@@ -53,28 +54,27 @@ def tried(name: str, jobs: list[graded.Job]) -> list[graded.Reports]:
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_a_wrong_answer_speaks_to_the_learner_and_names_its_test(name):
+def test_there_are_enough_answers_and_the_wrong_ones_speak_to_the_learner_and_name_their_test(name):
     tests = re.findall(r"^def (test_\w+)\(", (graded.ROOT / "tests" / f"test_{name}.py").read_text(), re.MULTILINE)
     assert len(answers(WRONG, name)) >= wrong_at_least(name)
+    assert len(answers(RIGHT, name)) >= right_at_least(name)
     for file in answers(WRONG, name):
         assert not fault_of_wrong_answer(file.read_text(), tests), file
 
 
-@pytest.mark.timeout(1800)
-@EVERY
-def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(name, seed, whole, table, tmp_path):
-    wrong = answers(WRONG, name)
-    if not whole:
-        number = QUICK_WRONG_SLOW if name[:4] in graded.SLOW else QUICK_WRONG
-        wrong = some([file for file in wrong if is_quick(file)] or wrong, number)
+def jobs_of_wrong(name: str, wrong: list[Path], seed: int, folder: Path) -> list[graded.Job]:
+    """Each with the test that it names, and one in DIAGNOSED compared with known mistakes."""
     jobs = []
-    for k, (file, submission) in enumerate(zip(wrong, graded.standing_in(tmp_path, wrong), strict=True)):
+    for k, (file, submission) in enumerate(zip(wrong, graded.standing_in(folder, wrong), strict=True)):
         diagnosis = DIAGNOSIS if k % DIAGNOSED == 0 and not name.startswith("ex09") else 0
-        jobs.append(
-            graded.Job(str(submission), (name,), seed, CAUGHT_BY.search(file.read_text())[1], diagnosis=diagnosis)
-        )
+        test = CAUGHT_BY.search(file.read_text())[1]
+        jobs.append(graded.Job(str(submission), (name,), seed, test, diagnosis=diagnosis))
+    return jobs
+
+
+def check_wrong(name: str, wrong: list[Path], reports: list[graded.Reports], table) -> None:
     escaped, mistaken, asked, recognized = {}, {}, 0, 0
-    for k, (file, report) in enumerate(zip(wrong, tried(name, jobs), strict=True)):
+    for k, (file, report) in enumerate(zip(wrong, reports, strict=True)):
         cases = [case for case in report.get(CAUGHT_BY.search(file.read_text())[1], []) if case["outcome"] != "passed"]
         kinds = {case["kind"] for case in cases}
         if not kinds or not kinds <= {"wrong", "crashed"} or not any(says(file, case["message"]) for case in cases):
@@ -88,29 +88,18 @@ def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(nam
             mistaken[file.stem] = found
     table(name, "wrong answers caught", f"{len(wrong) - len(escaped)} of {len(wrong)}")
     table(name, "recognized", f"{recognized} of {asked}" if not name.startswith("ex09") else "not asked")
-    assert not escaped
-    assert not mistaken
-    assert name[:4] in LONG or recognized >= 0.7 * asked  # within a time, on a machine that may be busy
+    assert not escaped, name
+    assert not mistaken, name
+    assert name[:4] in LONG or recognized >= 0.7 * asked, name  # within a time, on a machine that may be busy
 
 
-@pytest.mark.timeout(1800)
-@EVERY
-def test_each_right_answer_passes_everything(name, seed, whole, table, tmp_path):
-    right = answers(RIGHT, name)
-    assert len(right) >= right_at_least(name)
-    seeds = [seed + k for k in range(1 + (MORE_SEEDS if whole else 0))]
-    right = right if whole else some(right, QUICK_RIGHT)
-    of_it = {} if whole else graded.quick(name)
-    jobs = [
-        graded.Job(str(submission), (name,), s, **(of_it if s == seed else {"random_only": True}))
-        for submission in graded.standing_in(tmp_path, right)
-        for s in seeds
-    ]
-    reports, rejected = iter(tried(name, jobs)), {}
+def check_right(name: str, right: list[Path], seeds: list[int], reports: list[graded.Reports], table) -> None:
+    """reports: of every answer with one seed after the other; with the first, something of it ran"""
+    each, rejected = iter(reports), {}
     for file in right:
         for s in seeds:
-            report = next(reports)
-            assert report or s != seed, f"{file}: nothing ran"
+            report = next(each)
+            assert report or s != seeds[0], f"{file}: nothing ran"
             for test, cases in report.items():
                 fine = {"passed", "undecided"} if test in TIMED else {"passed"}
                 bad = [case for case in cases if case["outcome"] not in fine]
@@ -118,7 +107,46 @@ def test_each_right_answer_passes_everything(name, seed, whole, table, tmp_path)
                     rejected[file.stem] = f"seed {s}, {test}: {bad[0]['message'][:500]}"
     table(name, "right answers accepted", f"{len(right) - len(rejected)} of {len(right)}")
     table(name, "seeds", ", ".join(map(str, seeds)))
-    assert not rejected
+    assert not rejected, name
+
+
+@pytest.mark.timeout(900)
+def test_a_few_answers_of_every_exercise(seed, pytestconfig, table, tmp_path):
+    """All that a quick run tries, in one process; of the exercises whose answers are all due, nothing."""
+    names = [name for name in EXERCISES if not is_due(pytestconfig, name)]
+    jobs, shares = [], []
+    for name in names:
+        wrong, right = answers(WRONG, name), answers(RIGHT, name)
+        number = QUICK_WRONG_SLOW if name[:4] in graded.SLOW else QUICK_WRONG
+        wrong = some([file for file in wrong if is_quick(file)] or wrong, number)
+        right = some(right, QUICK_RIGHT)
+        mine = jobs_of_wrong(name, wrong, seed, tmp_path / name / "wrong")
+        for submission in graded.standing_in(tmp_path / name / "right", right):
+            mine.append(graded.Job(str(submission), (name,), seed, **graded.quick(name)))
+        shares.append((name, wrong, right, slice(len(jobs), len(jobs) + len(mine))))
+        jobs += mine
+    reports = graded.run_shared(jobs)
+    for name, wrong, right, share in shares:
+        check_wrong(name, wrong, reports[share][: len(wrong)], table)
+        check_right(name, right, [seed], reports[share][len(wrong) :], table)
+
+
+@pytest.mark.whole
+@pytest.mark.timeout(1800)
+@EVERY
+def test_each_wrong_answer_is_caught_by_the_test_and_for_the_reason_it_names(name, seed, table, tmp_path):
+    wrong = answers(WRONG, name)
+    check_wrong(name, wrong, tried(name, jobs_of_wrong(name, wrong, seed, tmp_path)), table)
+
+
+@pytest.mark.whole
+@pytest.mark.timeout(1800)
+@EVERY
+def test_each_right_answer_passes_everything(name, seed, table, tmp_path):
+    right, seeds = answers(RIGHT, name), [seed + k for k in range(1 + MORE_SEEDS)]
+    submissions = graded.standing_in(tmp_path, right)
+    jobs = [graded.Job(str(path), (name,), s, random_only=s != seed) for path in submissions for s in seeds]
+    check_right(name, right, seeds, tried(name, jobs), table)
 
 
 @pytest.mark.timeout(1800)

@@ -24,7 +24,7 @@ EXERCISE, EARNS, STATE, SAYS = (
 )
 SOLUTION = graded.ROOT / "solutions" / "ex01_round_trip.py"
 STUB = SAMPLES / "stub.py"
-DEADLINE = 5  # seconds for a test
+DEADLINE = 3  # seconds for a test
 MEMORY = 1 << 30  # bytes for a worker: more take a slow machine longer than that
 DISK = 512 << 20  # bytes for its files
 LIMIT, LIMIT_TIMED = 90, 240  # seconds of processor time for a submission
