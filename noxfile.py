@@ -107,9 +107,7 @@ def hostile(session: nox.Session) -> None:
 @maintainers
 def tests(session: nox.Session) -> None:
     """The project's own tests, the quick ones. `-- --whole`: all; `-- --unverified`: all answers of what changed."""
-    one_process = {"-n", "-k", "-s", "--pdb", "--collect-only"} & {*session.posargs} or "::" in "".join(session.posargs)
-    beside = [] if one_process else ["-n", "2", "--dist", "worksteal"]  # a process needs up to 3 GB of memory
-    run("-m", "pytest", *beside, *session.posargs, groups=("kata", "text", "tests"))
+    run("-m", "pytest", *tests_arguments(session.posargs), groups=("kata", "text", "tests"))
 
 
 @maintainers
@@ -136,6 +134,15 @@ def lock(session: nox.Session) -> None:
     run("-m", "uv", "pip", "compile", *options, *chosen, "--output-file", str(CONSTRAINTS), groups=("lock",))
     CONSTRAINTS.write_text(lock_header(project) + CONSTRAINTS.read_text())
     print(f"{CONSTRAINTS.name} is current; the next command installs what changed.")
+
+
+def tests_arguments(given: list[str]) -> list[str]:
+    """What pytest gets for `nox -s tests -- given`."""
+    one_process = {"-n", "-k", "-s", "--pdb", "--collect-only"} & {*given} or "::" in "".join(given)
+    beside = [] if one_process else ["-n", "2", "--dist", "worksteal"]  # a process needs up to 3 GB of memory
+    # Said aloud, because pytest takes the 7 of `--seed 7` for a path until it has read the folder's conftest.py.
+    paths = [] if any((ROOT / word.partition("::")[0]).exists() for word in given) else ["tests/project"]
+    return [*beside, *given, *paths]
 
 
 def run(*arguments: str, groups: tuple[str, ...] = ("kata", "text")) -> None:

@@ -114,7 +114,7 @@ def _each_sample():
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", _each_sample())
+@pytest.mark.parametrize("name", list(_each_sample()))
 def test_it_earns_what_it_earned_and_is_gone(name, built):
     text, began, spent = text_of(samples()[name]), time.monotonic(), _spent()
     result, left = _graded(name, built)

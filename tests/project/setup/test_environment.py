@@ -309,3 +309,31 @@ def test_the_code_is_formatted_and_checked():
     for arguments in (["check"], ["format", "--check"]):
         ruff = subprocess.run([sys.executable, "-m", "ruff", *arguments, "."], cwd=ROOT, capture_output=True, text=True)
         assert ruff.returncode == 0, ruff.stdout + ruff.stderr
+
+
+@pytest.mark.parametrize(
+    "given, named",
+    [
+        ([], ["tests/project"]),
+        (["--whole", "--seed", "7"], ["tests/project"]),
+        (["-k", "readme"], ["tests/project"]),
+        (["tests/project/screen"], ["tests/project/screen"]),
+        (["tests/project/test_imports.py::test_x", "--seed", "7"], ["tests/project/test_imports.py::test_x"]),
+    ],
+)
+def test_what_pytest_gets(given, named):
+    """Our own tests unless others are named; side by side unless one is looked for."""
+    arguments = noxfile.tests_arguments(given)
+    assert [word for word in arguments if word.startswith("tests/project")] == named
+    assert ("-n" in arguments) == ("-k" not in given and "::" not in "".join(given))
+
+
+@pytest.mark.timeout(60)
+def test_our_options_are_known_whatever_stands_beside_them():
+    """pytest takes the 7 for a path until it has read tests/project/conftest.py."""
+    words = noxfile.tests_arguments(
+        ["--whole", "--record", "--seed", "7", "--collect-only", "-q", "-k", "no_such_test"]
+    )
+    command = [sys.executable, "-m", "pytest", *words]
+    done = subprocess.run(command, cwd=noxfile.ROOT, capture_output=True, text=True)
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout + done.stderr
