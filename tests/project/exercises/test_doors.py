@@ -10,7 +10,8 @@ import pytest
 
 from grader.results import syllabus
 from tests.project import graded
-from tests.project.exercises.test_answers import CAUGHT_BY, EXERCISES, RIGHT, TIMED, WRONG, answers
+from tests.project.exercises.test_answers import CAUGHT_BY, EXERCISES, RIGHT, WRONG, answers
+from tests.project.graded import TIMED
 
 QUICK = [name for name in EXERCISES if name[:4] not in ("ex06", "ex08", "ex09", "ex10", "ex12", "ex13")]
 ALWAYS = ("ex01", "ex14")  # in every run, a few answers: functions, and an object of the student's own

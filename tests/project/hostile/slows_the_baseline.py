@@ -3,7 +3,7 @@
 # exercise: ex08
 # earns: 8
 # state: failed
-# says: failed wrong
+# says: failed wrong | this machine cannot judge
 
 import contextlib
 import statistics

@@ -17,6 +17,7 @@ from grader.results import syllabus
 from grader.results.model import RunResult
 from grader.sandbox import policy
 from tests.project import graded
+from tests.project.graded import TIMED
 
 SAMPLES = graded.ROOT / "tests" / "project" / "hostile"
 EXERCISE, EARNS, STATE, SAYS = (
@@ -122,7 +123,11 @@ def test_it_earns_what_it_earned_and_is_gone(name, built):
     said = [f"{f.outcome} {f.kind}: {f.failure.text()}" for f in result.functions if f.outcome != "passed"]
     in_full = "\n".join(message[:300] for message in said)
     assert str(result.earned) == EARNS.search(text)[1], in_full
-    assert re.fullmatch(STATE.search(text)[1], result.exercises[0].state), in_full
+    undecided = {
+        function.name for function in result.functions if function.outcome == "undecided"
+    }  # not by every machine
+    state = "passed" if undecided and undecided <= TIMED else STATE.search(text)[1]
+    assert re.fullmatch(state, result.exercises[0].state), in_full
     ways = SAYS.search(text)[1].split(" | ")  # where it depends on the machine which of the reasons comes first
     pattern = "|".join(".*".join(re.escape(part.strip()) for part in way.split("...")) for way in ways)
     assert any(re.search(pattern, " ".join(message.split())) for message in said or [""]), said
