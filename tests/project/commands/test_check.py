@@ -247,7 +247,7 @@ def test_a_right_answer_in_a_folder_with_any_name(typed, submission, tmp_path):
             "crashed with a segmentation fault",
             marks=pytest.mark.whole,
         ),
-        ("__import__('os')._exit(3)", "crashed", "was closed with exit code 3"),
+        pytest.param("__import__('os')._exit(3)", "crashed", "was closed with exit code 3", marks=pytest.mark.whole),
         pytest.param("raise SystemExit(4)", "failed", "SystemExit: 4", marks=pytest.mark.whole),
         ("breakpoint()", "failed", ".venv/bin/python -m pytest tests/test_ex01_round_trip.py"),
     ],
