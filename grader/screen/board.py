@@ -101,9 +101,11 @@ class Board:
         for function in exercise.functions:
             self.print(self._test(function))
             for case in self._explained_cases(function):
+                told = case is not function and self._was_told(case, explained)
                 if case is not function:
-                    self.print(self._law(case))
-                self._tell(case, explained)
+                    self.print(self._law(case, "as above" if told else case.state))
+                if not told:
+                    self._tell(case, explained)
         self.print("", *self._figures(exercise.measured))
         if exercise.state not in FINISHED and not result.broken:
             self.print(*(Padding(line, (0, 0, 1, 1)) for line in self._stubs(exercise, result)))
@@ -120,21 +122,25 @@ class Board:
         same = len({(case.kind, case.failure and case.failure.cause) for case in broken}) <= 1
         return [function] if same and function.kind == "import" or not broken else broken
 
+    def _was_told(self, case: CaseResult, explained: set) -> bool:
+        """Whether the same cause, or the same known mistakes, were explained before."""
+        return case.failure.cause in explained or _known(case) in explained
+
     def _tell(self, case: CaseResult, explained: set) -> None:
         """Explains a failure; what was explained before is only named."""
         cause = case.failure.cause
         if case.kind == "import" and cause in explained:
             return
-        known = ", ".join(case.misconceptions)
-        again = bool(known) and known in explained
         shows_case = case.kind != "import" and not case.is_law
         message = self._message(case, case.case if shows_case else "")
-        if again:  # one mistake is explained once: what it does to the other tests is seen in their titles
+        if (
+            _known(case) in explained
+        ):  # one mistake is explained once: what it does to the other tests is seen in their titles
             message = self._labelled("matches", "the same as above")
         if cause in explained:
             message = self.text("the same as above", "bright_black")
         self.print(Padding(message, (0, 0, 0, 7), expand=False))
-        explained |= {cause, known} - {""}
+        explained |= {cause, _known(case)} - {""}
 
     def show_graded(self, result: RunResult, exercises: Sequence[Exercise]) -> None:
         """What an instructor wants to know of somebody else's work: no advice, and nothing to run."""
@@ -220,13 +226,11 @@ class Board:
         )
         return table
 
-    def _law(self, case: CaseResult) -> Table:
+    def _law(self, case: CaseResult, words: str) -> Table:
         """One of several laws that a function holds: a line of its own, without points."""
         mark, colour = LOOKS[case.state]
         table = _columns(STATE)
-        table.add_row(
-            self.text(f"     {mark}", colour), self.text(case.case), self.text(case.state, colour), self.text("")
-        )
+        table.add_row(self.text(f"     {mark}", colour), self.text(case.case), self.text(words, colour), self.text(""))
         return table
 
     # ---- what to do -------------------------------------------------------------------------------------------------
@@ -356,6 +360,11 @@ def _rows_of(failure: Failure) -> list[tuple[str, str]]:
     if failure.called and failure.raised:
         rows = [row for row in rows if row[0]]  # the summary repeats what was called
     return rows
+
+
+def _known(case: CaseResult) -> str:
+    """The known mistakes that a failure looks like; empty if there is none."""
+    return ", ".join(case.misconceptions)
 
 
 def _headline(function: FunctionResult) -> str:

@@ -102,10 +102,10 @@ def check_right(name: str, right: list[Path], seeds: list[int], reports: list[gr
             report = next(each)
             assert report or s != seeds[0], f"{file}: nothing ran"
             for test, cases in report.items():
-                fine = {"passed"}
-                if test in TIMED:
-                    fine |= {"undecided", "failed"} if SPEED.search(file.read_text()) else {"undecided"}
+                fine = {"passed", "undecided"} if test in TIMED else {"passed"}
                 bad = [case for case in cases if case["outcome"] not in fine]
+                if test in TIMED and SPEED.search(file.read_text()):
+                    bad = [case for case in bad if "times as fast as float32" not in case["message"]]
                 if bad:
                     rejected[file.stem] = f"seed {s}, {test}: {bad[0]['message'][:500]}"
     table(name, "right answers accepted", f"{len(right) - len(rejected)} of {len(right)}")

@@ -277,6 +277,22 @@ def test_a_known_mistake_is_told_once_and_other_failures_keep_their_question(sho
     assert out.index("rounds down") < out.index("matches   the same as above") < out.index("And here?")
 
 
+def test_a_law_that_is_broken_for_a_known_reason_takes_one_line(show):
+    match = Match(name="floors", does="rounds down", think="Which way?", agree="all 9 codes agree")
+    cases = [
+        CaseResult(
+            outcome="failed", kind="wrong", case=f"Law {name}.", failure=mistake(f"code {name}", matches=[match])
+        )
+        for name in ("one", "two", "three")
+    ]
+    exercises = course(1)
+    text = show(result_of(combine("test_laws", 1, cases, "All laws."), exercises=exercises), exercises, one=True)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    told = lines.index("✗ Law two. as above")
+    assert lines[told + 1] == "✗ Law three. as above" and "✗ Law one. failed" in lines[:told]
+    assert text.count("rounds down") == 1 and "code two" not in text
+
+
 def test_each_broken_law_of_a_function_has_a_line_of_its_own(show):
     exercises = course(1)
     cases = [
