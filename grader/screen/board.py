@@ -123,8 +123,8 @@ class Board:
         return [function] if same and function.kind == "import" or not broken else broken
 
     def _was_told(self, case: CaseResult, explained: set) -> bool:
-        """Whether the same cause, or the same known mistakes, were explained before."""
-        return case.failure.cause in explained or _known(case) in explained
+        """Whether the same cause, the same known mistakes or the same question stand further up."""
+        return bool({case.failure.cause, _known(case), case.failure.think} & explained)
 
     def _tell(self, case: CaseResult, explained: set) -> None:
         """Explains a failure; what was explained before is only named."""
@@ -137,10 +137,12 @@ class Board:
             _known(case) in explained
         ):  # one mistake is explained once: what it does to the other tests is seen in their titles
             message = self._labelled("matches", "the same as above")
+        elif case.failure.think in explained:
+            message = self._labelled("think", "the same as above")
         if cause in explained:
             message = self.text("the same as above", "bright_black")
         self.print(Padding(message, (0, 0, 0, 7), expand=False))
-        explained |= {cause, _known(case)} - {""}
+        explained |= {cause, _known(case), case.failure.think} - {""}
 
     def show_graded(self, result: RunResult, exercises: Sequence[Exercise]) -> None:
         """What an instructor wants to know of somebody else's work: no advice, and nothing to run."""

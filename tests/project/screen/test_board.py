@@ -293,6 +293,17 @@ def test_a_law_that_is_broken_for_a_known_reason_takes_one_line(show):
     assert text.count("rounds down") == 1 and "code two" not in text
 
 
+def test_a_question_is_asked_once(show):
+    """A diagnosis may have had no time: then the suite's own question says that it is the same mistake."""
+    known = {"outcome": "failed", "kind": "wrong"}
+    first = law("one", failure=mistake("code 3", think="Which axis?"), **known)
+    second = law("two", failure=mistake("code 5", think="Which axis?"), **known)
+    third = law("three", failure=mistake("code 7", think="And here?"), **known)
+    out = show(result_of(first, second, third, exercises=course()), course(), one=True)
+    assert out.count("Which axis?") == out.count("And here?") == out.count("think     the same as above") == 1
+    assert "code 3" in out and "code 5" not in out and "code 7" in out
+
+
 def test_each_broken_law_of_a_function_has_a_line_of_its_own(show):
     exercises = course(1)
     cases = [
