@@ -6,6 +6,7 @@ from tests.project import side_by_side
 from tests.project.side_by_side import Row
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(240)
 def test_an_autograder_of_the_usual_kind_grades_an_honest_submission():
     assert side_by_side.there("correct") == {"by_exit_code": 10, "by_xml": 10}

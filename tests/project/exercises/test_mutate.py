@@ -70,6 +70,7 @@ def test_the_listed_ones_exist_and_have_a_reason(name):
             assert len(entry["reason"].split()) >= 5
 
 
+@pytest.mark.whole
 def test_what_a_suite_misses_survives_and_what_it_sees_does_not():
     made = list(mutate.mutants("ex03_error_growth", sources("ex03_error_growth")))
     of_one = [mutant for mutant in made if mutant.function == "worst_case_error"]
