@@ -40,6 +40,31 @@ class Nested(nn.Module):
         return self.heads["a"](x) + self.heads["b"](x)
 
 
+class Twice(nn.Module):
+    """One Linear used twice in a call, whose two outputs are needed at the same time: `linear(a) + linear(b)`."""
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=-1)
+        return self.linear(a) + self.linear(b)
+
+
+class InPlace(nn.Module):
+    """One Linear asked about the same tensor twice, whose values changed in between."""
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.clone()
+        before = self.linear(x)
+        return before + self.linear(x.mul_(-2))
+
+
 class Spy(nn.Module):
     """A language model whose logits depend on all tokens of a window, and which notes how it was called.
 

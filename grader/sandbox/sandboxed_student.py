@@ -8,7 +8,7 @@ it holds, which settings) is a value like any other: the word of untrusted code.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from traceback import FrameSummary
@@ -123,6 +123,15 @@ class SandboxedStudent:
                 got = f"{type(error).__name__}: {error}"
                 called = f"{function}(path), in a fresh process"
                 raise WrongAnswer(Failure(called=called, got=got, expected="a result")) from None
+
+    def in_turn(
+        self, call: "str | SandboxedHandle", *calls: tuple, methods: Sequence[str] = (), same: bool = False
+    ) -> list[Any]:
+        if isinstance(call, str):
+            self._last_call = call
+            return self._ask(self._workers.student, "functions", (self._exercise, call, same), call, calls, {})
+        target = call.key, list(methods or [""] * len(calls)), same
+        return self._ask(call._worker, "methods", target, call.kind, calls, {})
 
     def location(self) -> tuple[Path | None, int | None]:
         file = self.submission / f"{self._exercise}.py"

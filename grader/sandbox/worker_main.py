@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from grader.sandbox.protocol import Channel, Closed, Frame, Refused, Token
 from grader.suite import load_exercise
+from grader.suite.calls_in_turn import results_in_turn
 from grader.suite.load_exercise import LoadError, not_started
 from grader.suite.marshal import Packed, change, module_of, pack, refuse, tensors_within, unpack
 from grader.suite.reachable_tensors import held_tensors
@@ -94,6 +95,22 @@ class Worker:
         with torch.no_grad():
             return self._called(target, args, {})
 
+    def on_functions(self, exercise: str, name: str, same: bool, calls: Any) -> Any:
+        """A function several times, as grader.suite.student.Student.in_turn says."""
+        return self._called_in_turn([self._function(exercise, name)] * len(calls), calls, same)
+
+    def on_methods(self, key: int, names: list[str], same: bool, calls: Any) -> Any:
+        with torch.no_grad():
+            target = self.objects[key]
+            return self._called_in_turn([getattr(target, name) if name else target for name in names], calls, same)
+
+    def _called_in_turn(self, functions: list[Callable], calls: Any, same: bool) -> Any:
+        def run(*theirs: tuple) -> list[Any]:
+            # packed at once, and no second time: what is packed already is bytes
+            return results_in_turn(functions, theirs, same, lambda result: pack(result, self._receive))
+
+        return self._called(run, calls, {}, packed=True)
+
     def on_module(self, key: int, data: bytes) -> None:
         """A module of the suite: trusted, and a pickle."""
         self.modules[key] = module_of(data)
@@ -153,7 +170,8 @@ class Worker:
 
     # ---- values in and out -------------------------------------------------------------------------------------------
 
-    def _called(self, function: Callable, args: Any, kwargs: Any) -> tuple:
+    def _called(self, function: Callable, args: Any, kwargs: Any, packed: bool = False) -> tuple:
+        """packed: whether the function's result is packed already"""
         theirs, their_kwargs = unpack((args, kwargs), self._resolve)
         with without_pytorchs_warnings():
             try:
@@ -161,7 +179,8 @@ class Worker:
             except BaseException as error:
                 error._kata_changed = self._changed((args, kwargs), (theirs, their_kwargs))
                 raise
-        return pack(result, self._receive), self._changed((args, kwargs), (theirs, their_kwargs))
+        result = result if packed else pack(result, self._receive)
+        return result, self._changed((args, kwargs), (theirs, their_kwargs))
 
     def _changed(self, before: Any, now: Any) -> list[tuple[int, Packed]]:
         """The tensors among arguments that are not what they were, each with its place among them."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from grader.results.clean_environment import clean_environment
 from grader.results.failure import Failure
 from grader.results.paths import ROOT
 from grader.suite import load_exercise
+from grader.suite.calls_in_turn import results_in_turn
 from grader.suite.marshal import change, copy_module, pack, refuse, tensors_within, unpack
 from grader.suite.scratch_files import Files
 from grader.suite.student import (
@@ -118,6 +119,19 @@ class LocalStudent:
                 raise WrongAnswer(Failure(called=f"{function}(path), in a fresh process", got=got, expected="a result"))
             return torch.load(answer, weights_only=True)
 
+    def in_turn(
+        self, call: "str | LocalHandle", *calls: tuple, methods: Sequence[str] = (), same: bool = False
+    ) -> list[Any]:
+        if isinstance(call, str):
+            functions, name = [self._contract(call)] * len(calls), call
+        else:
+            functions, name = call._methods(methods or [""] * len(calls)), call.kind
+
+        def run(*theirs: tuple) -> list[Any]:
+            return results_in_turn(functions, theirs, same, lambda result: unpack(pack(result, self._receive)))
+
+        return self._call(run, name, calls, {})
+
     def location(self) -> tuple[Path | None, int | None]:
         file = self.submission / f"{self._exercise}.py"
         code = getattr(sys.modules.get(f"{load_exercise.PACKAGE}.{self._exercise}"), self._last_call, None)
@@ -173,7 +187,7 @@ class LocalStudent:
         return refuse(value)
 
     def _receive(self, value: Any) -> "LocalHandle":
-        return LocalHandle(self, value)
+        return value if isinstance(value, LocalHandle) else LocalHandle(self, value)
 
     def _note_changes(self, packed: Any, theirs: Any, ours: Any) -> None:
         """What the student made of tensor arguments, for view."""
@@ -205,6 +219,10 @@ class LocalHandle:
         if name not in HANDLE_METHODS or not hasattr(self._object, name):
             raise AttributeError(f"a handle on a {self.kind} offers no {name}")
         return lambda *args: self._student._call(getattr(self._object, name), name, args, {})
+
+    def _methods(self, names: Sequence[str]) -> list[Callable]:
+        """Without gradients, as a call of the handle; "" is the object itself."""
+        return [torch.no_grad()(getattr(self._object, name) if name else self._object.__call__) for name in names]
 
     @property
     def kind(self) -> str:

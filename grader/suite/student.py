@@ -7,7 +7,7 @@ could judge itself.
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import FrameSummary
@@ -73,6 +73,18 @@ class Student(Protocol):
 
         file:   of student.files; at `path` is a copy of it, alone in a folder
         raises: WrongAnswer where it failed
+        """
+
+    def in_turn(
+        self, call: "str | Handle", *calls: tuple, methods: Sequence[str] = (), same: bool = False
+    ) -> list[Any]:
+        """The results of several calls, made one after the other where the student's code runs.
+
+        call:    the name of a function, or a handle
+        calls:   the arguments of each call
+        methods: of the handle, one for each call; none: the handle itself is called
+        same:    False: results are taken once all calls were made, so that one which a later call overwrites shows.
+                 True: later calls get the very tensors and modules of the first, in which the later values were written
         """
 
     def forget_copies(self) -> None:
