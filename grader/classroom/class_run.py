@@ -280,6 +280,7 @@ class _Timer:
         self.reported: set[str] = set()
 
     def testing(self, *_) -> None: ...
+    def within(self, *_) -> None: ...
 
     def finished(self, result: ExerciseResult) -> None:
         now = time.monotonic()

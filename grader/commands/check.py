@@ -10,7 +10,7 @@ import random
 import sys
 from pathlib import Path
 
-from grader.commands.command_line import outcome, seed_of
+from grader.commands.command_line import Parser, named, outcome, seed_of
 from grader.results import syllabus
 from grader.results.errors import UsageError
 from grader.results.model import FINISHED
@@ -19,11 +19,6 @@ from grader.results.syllabus import Exercise
 from grader.run.runner import Interrupted, run
 from grader.screen.board import Board, is_plain
 from grader.screen.progress import Live
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UsageError(f"{message}; `{self.prog} --help` lists the options")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +36,8 @@ def _main(options: argparse.Namespace) -> int:
     _check_folders(options)
     try:
         with Live(board) as progress:
-            result = run(chosen, options.submission.resolve(), str(options.submission), options.seed, progress)
+            folder, shown = options.submission.resolve(), str(options.submission)
+            result = run(chosen, folder, shown, options.seed, progress, quick_first=not options.all)
     except Interrupted as stop:
         if stop.result.exercises:
             board.show_all(stop.result, chosen)
@@ -49,19 +45,24 @@ def _main(options: argparse.Namespace) -> int:
         return 130
     if options.json:
         write_whole(options.json, result.to_json())
-    if options.exercise:
-        board.show_one(result, *chosen)
+    if options.exercises and len(chosen) == 1:
+        board.show_one(result, *chosen, options.all)
     else:
-        board.show_all(result, chosen)
+        board.show_all(result, chosen, options.all)
     if result.broken:
         return 2
-    required = [e for e in result.exercises if options.exercise or options.track or e.track == "core"]
+    required = [e for e in result.exercises if options.exercises or options.track or e.track == "core"]
     return 0 if all(exercise.state in FINISHED for exercise in required) else 1
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="nox -s check --", description="Checks your exercises.", allow_abbrev=False)
-    parser.add_argument("exercise", nargs="?", metavar="EX", help="one exercise, ex03 for instance, with all its tests")
+    parser = Parser(prog="nox -s check --", description="Checks your exercises.", allow_abbrev=False)
+    parser.add_argument(
+        "exercises",
+        nargs="*",
+        metavar="EX",
+        help="one exercise with all its tests (ex03), or the board over several (ex01 ex05) or a range (ex01-ex05)",
+    )
     parser.add_argument("--hint", metavar="EX", help="the next hint of an exercise; runs nothing")
     parser.add_argument("--track", choices=syllabus.TRACKS, help="only the exercises of one track")
     parser.add_argument(
@@ -71,17 +72,20 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=seed_of, default=random.SystemRandom().randrange(2**32), metavar="N", help="repeat a run"
     )
+    parser.add_argument(
+        "--all", action="store_true", help="every failure in full, and slow tests even while a quick one fails"
+    )
     parser.add_argument("--plain", action="store_true", help="ASCII, no colour, no boxes (also: set NO_COLOR)")
-    options = parser.parse_args(argv)
-    if options.exercise and (options.hint or options.track):
+    options = parser.parse_intermixed_args(argv)  # names may stand before, between and after options
+    if options.exercises and (options.hint or options.track):
         other = "--hint" if options.hint else "--track"
-        raise UsageError(f"{options.exercise} and {other} cannot be combined: leave one of them out")
+        raise UsageError(f"{' '.join(options.exercises)} and {other} cannot be combined: leave one of them out")
     return options
 
 
 def _chosen(options: argparse.Namespace, exercises: list[Exercise]) -> list[Exercise]:
-    if options.exercise:
-        return [syllabus.find(options.exercise, exercises)]
+    if options.exercises:
+        return named(options.exercises, exercises)
     chosen = [exercise for exercise in exercises if options.track in (None, exercise.track)]
     if not chosen:
         raise UsageError(f"there are no exercises on the track {options.track!r}")

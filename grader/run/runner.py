@@ -42,6 +42,7 @@ class Progress(Protocol):
     """Is told what goes on during a run."""
 
     def testing(self, exercise: Exercise, test: str, done: int, total: int) -> None: ...
+    def within(self, part: str) -> None: ...
     def finished(self, result: ExerciseResult) -> None: ...
 
 
@@ -83,12 +84,14 @@ def run(
     progress: Progress,
     guard: Guard | None = None,
     before: Sequence[ExerciseResult] = (),
+    quick_first: bool = False,
 ) -> RunResult:
     """Checks every exercise that waits for no other, in order. A need of which nothing is known counts as met.
 
     submission: the folder to check; `shown` is its name in the result
     guard:      for untrusted code
     before:     other exercises, as an earlier run found them
+    quick_first: a slow test runs after the quick ones, and not at all while one of them fails for the same function
     raises:     StartError, Interrupted; Stopped where the guard says so
     """
     result = RunResult(submission=shown, seed=seed, suite=suite_hash())
@@ -112,6 +115,7 @@ def run(
                         children.settle()
                     folder, instead = guard.stage(exercise, states) if guard else (submission, [])
                     job = _job(exercise, folder, shown, seed, guard.options if guard else [])
+                    job["quick_first"] = quick_first
                     outcome = _Suite(exercise, job, progress, children, guard).run(child)
                     outcome.stood_in = instead
                 states[exercise.name] = outcome.state
@@ -172,6 +176,7 @@ class _Suite:
         self.tests: dict[str, dict] = {}  # as grader.suite.suite_main describes them, by their id
         self.cases: dict[str, CaseResult] = {}
         self.observations: dict[str, str] = {}  # by the id of a case that failed, the first of its function: its file
+        self.failed: set[str] = set()  # functions of the contract that a test failed for
         self.running: str | None = None
         self.problem = ""
         self.end = time.monotonic() + BUSY * EXERCISE_SECONDS
@@ -198,7 +203,7 @@ class _Suite:
 
     def _work(self, child: Child) -> ProcessFailure | None:
         """Lets child run what is left, and ends it; returns how it was lost, None when it came to the end."""
-        child.send(self.job | {"done": sorted(self.cases)})
+        child.send(self.job | {"done": sorted(self.cases), "failed": sorted(self.failed)})
         self._allow(child, LOAD_SECONDS)
         try:
             while (event := child.receive(self.deadline.until, self.deadline.spent)) and event["event"] != "done":
@@ -224,8 +229,11 @@ class _Suite:
                 self.running = test
                 self._allow(child, self.tests[test]["seconds"] or self.test_seconds)
                 self.progress.testing(self.exercise, self.tests[test]["title"], len(self.cases), len(self.tests))
-            case {"event": "finished", "id": test, "result": result, "observation": file}:
+            case {"event": "within", "part": part}:
+                self.progress.within(part)
+            case {"event": "finished", "id": test, "result": result, "observation": file, "failed": function}:
                 case = case_of(result)
+                self.failed |= {function} - {""}
                 case.file = shortened(case.file) if case.file else None
                 self.cases[test] = case
                 if file and self._is_first(test):

@@ -7,7 +7,6 @@ it holds, which settings) is a value like any other: the word of untrusted code.
 """
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from grader.sandbox.worker_client import WorkerClient, Workers
 from grader.suite.marshal import unpack
 from grader.suite.reachable_tensors import Held
 from grader.suite.scratch_files import Files
+from grader.suite.source_place import place_of
 from grader.suite.student import HANDLE_METHODS, LARGEST_FILE, Opaque, Origin, Ran, Returned, own_threads
 from grader.suite.verdict import WrongAnswer
 from llm.model import GPTConfig
@@ -41,7 +41,7 @@ class SandboxedStudent:
 
     def __init__(self, submission: Path, exercise: str, walls: Walls, seed: int, workers: Workers | None = None):
         self.submission, self.returned, self.files = submission.resolve(), Returned(), Files()
-        self._exercise, self._last_call = exercise, ""
+        self._exercise, self.last_call, self._last_method = exercise, "", ("", "")
         self._changed: dict[int, tuple[Tensor, Tensor]] = {}  # by id: the suite's tensor, what the student made of it
         self._workers = workers or Workers(self.submission, walls, self.files.folder, seed)
         self.files.owner = walls.uid
@@ -52,7 +52,7 @@ class SandboxedStudent:
             raise AttributeError(name)
 
         def call(*args, **kwargs) -> Any:
-            self._last_call = name
+            self.last_call, self._last_method = name, ("", "")
             return self._ask(self._workers.student, "function", (self._exercise, name), name, args, kwargs)
 
         return call
@@ -102,10 +102,18 @@ class SandboxedStudent:
         finally:
             self._workers.student.ask("engine", str(before))
 
-    def run(self, argv: list[str], breaks: str = "", shape: GPTConfig | None = None) -> Ran:
-        self._last_call = "main"
-        with self._marks("main", (argv,), {}):
-            said = self._workers.student.ask("run", self._exercise, [str(a) for a in argv], breaks, shape)
+    def run(
+        self,
+        argv: list[str],
+        called: str = "main(argv)",
+        shape: GPTConfig | None = None,
+        largest_file: int | None = None,
+        prints: bool = True,
+    ) -> Ran:
+        self.last_call, self._last_method = "main", ("", "")
+        with self._marks("main", (argv,), {}, called):
+            asked = (self._exercise, [str(a) for a in argv], shape, largest_file, prints)
+            said = self._workers.student.ask("run", *asked)
         code, out, err, tokens, seen = said
         return Ran(int(code), str(out), str(err), int(tokens), int(seen))
 
@@ -128,19 +136,13 @@ class SandboxedStudent:
         self, call: "str | SandboxedHandle", *calls: tuple, methods: Sequence[str] = (), same: bool = False
     ) -> list[Any]:
         if isinstance(call, str):
-            self._last_call = call
+            self.last_call, self._last_method = call, ("", "")
             return self._ask(self._workers.student, "functions", (self._exercise, call, same), call, calls, {})
         target = call.key, list(methods or [""] * len(calls)), same
         return self._ask(call._worker, "methods", target, call.kind, calls, {})
 
     def location(self) -> tuple[Path | None, int | None]:
-        file = self.submission / f"{self._exercise}.py"
-        if not file.exists():
-            return None, None
-        lines = file.read_text(errors="replace").splitlines()
-        defined = re.compile(rf"(async )?def {re.escape(self._last_call or ' ')}\b")
-        places = [k for k, line in enumerate(lines, 1) if defined.match(line)]
-        return file, places[-1] if places else None  # the last one is what runs
+        return place_of(self.submission / f"{self._exercise}.py", self.last_call, self._last_method)
 
     def forget_copies(self) -> None:
         self._workers.forget_copies()
@@ -169,14 +171,14 @@ class SandboxedStudent:
         self._changed[id(own)] = own, now  # kept alive: an id is not to be used again
 
     @contextlib.contextmanager
-    def _marks(self, name: str, args: tuple, kwargs: dict) -> Iterator[None]:
+    def _marks(self, name: str, args: tuple, kwargs: dict, call: str = "") -> Iterator[None]:
         """Tells where in the student's code an exception came from, by the frames that came with it."""
         try:
             yield
         except (Exception, SystemExit) as error:
             frames: list[FrameSummary] | None = getattr(error, "_kata_frames", None)
             if frames is not None:
-                error._kata_origin = Origin.of(self._exercise, name, args, kwargs, list(frames))
+                error._kata_origin = Origin.of(self._exercise, name, args, kwargs, list(frames), call)
             raise
 
 
@@ -229,4 +231,6 @@ class SandboxedHandle:
         return self._key
 
     def _method(self, method: str, args: tuple, name: str) -> Any:
+        called = method or ("forward" if self.is_module else "__call__")
+        self._student._last_method = self._kind, called
         return self._student._ask(self._worker, "method", (self.key, method), name, args, {})

@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from rich.box import ROUNDED
@@ -30,7 +30,8 @@ LABEL = 10  # columns of the labels in a message: called, got, expected, think
 MESSAGE_LINES = 12  # shown of one failing test
 LINE_CHARACTERS = 300  # shown of one line of it
 PRINTED_LINES = 4
-OTHER_TESTS = 2  # explained in short on the board, after the first failing one
+OTHER_TESTS = 4  # named on the board, after the first failing one
+SAME = "same cause"  # in the place of the state: what is explained already makes this test fail, too
 HEADLINE = ("size ratio", "speedup", "drift")  # the figures on the board; an exercise shows all of its own
 
 LOOKS = {  # of a state: its mark and its colour
@@ -43,6 +44,7 @@ LOOKS = {  # of a state: its mark and its colour
     "not started": ("○", "cyan"),
     "waiting": ("·", "bright_black"),
     "not run": ("·", "bright_black"),
+    SAME: ("✗", "red"),
 }
 
 ASCII = str.maketrans("✓✗○·━─—–−×≈µ‘’“”", "+xo.#----x~u''\"\"") | str.maketrans(
@@ -79,70 +81,89 @@ class Board:
 
     # ---- the two views ----------------------------------------------------------------------------------------------
 
-    def show_all(self, result: RunResult, exercises: Sequence[Exercise]) -> None:
-        """Every exercise in a line, then the first unfinished one and what to do about it."""
+    def show_all(self, result: RunResult, exercises: Sequence[Exercise], every: bool = False) -> None:
+        """Every exercise in a line, then the first unfinished one and what to do about it.
+
+        every: all failures of all exercises, in full
+        """
         self.print("", self._heading(result), "", *self._broken(result), self._rows(exercises, result.exercises), "")
         self.print(*self._totals(exercises, result.exercises))
         self.print(*self._figures({name: result.measured[name] for name in HEADLINE if name in result.measured}))
         self.print(*self._undecided(result), "")
-        first = next((e for e in result.exercises if e.state not in (*FINISHED, "waiting")), None)
-        if first and not result.broken:
-            self.print(self._next(first, result), *self._commands(first, result, "all its tests"))
-        elif not first and len(result.exercises) == len(exercises):
-            self.print(self.text(" Everything here passes. Well done!", "bold green"))
+        unfinished = [e for e in result.exercises if e.state not in (*FINISHED, "waiting")]
+        if unfinished and not result.broken:
+            for exercise in unfinished if every else unfinished[:1]:
+                self.print(self._next(exercise, result, every))
+            self.print(*self._commands(unfinished[0], result, "all its tests"))
+        elif not unfinished and len(result.exercises) == len(exercises):
+            self.print(self.text(" Everything here passes. Well done!", "bold green"), *self._afterwards(result))
         self.print(self._seed(result))
 
-    def show_one(self, result: RunResult, entry: Exercise) -> None:
-        """One exercise with all its tests, and every failure explained."""
+    def show_one(self, result: RunResult, entry: Exercise, every: bool = False) -> None:
+        """One exercise with all its tests, a line each, and its first failure in full.
+
+        every: all failures in full, each below its test
+        """
         exercise = result.exercises[0]
         self.print("", self._heading(result), "", *self._broken(result))
         self.print(self._rows([exercise], [exercise], STATE), "")
+        if every:
+            self._tests_in_full(exercise)
+        else:
+            self.print(*self._tests_in_a_line(exercise))
+        self.print(*self._not_run(exercise), "", *self._figures(exercise.measured))
+        if exercise.state in FINISHED and not result.broken:
+            self.print(*self._onwards(entry, result))
+        elif not result.broken:
+            if not every and _failing(exercise):
+                self.print(self._panel("the first failure", self._failures(exercise, others=0)))
+            self.print(*(Padding(line, (0, 0, 1, 1)) for line in self._stubs(exercise, result)))
+            self.print(*self._commands(exercise, result, "once more", _has_more(exercise) and not every))
+        self.print(self._seed(result))
+
+    def _tests_in_a_line(self, exercise: ExerciseResult) -> Iterator[RenderableType]:
+        """Each test, and below it each law of several that is broken; a cause that the first failure has is named."""
+        first: set = set()
+        if all(function.kind == "import" for function in exercise.functions):
+            return  # no test began: all that there is to say is said once
+        for function in exercise.functions:
+            cases = self._explained_cases(function)
+            same = bool(first) and bool(cases) and all(_causes(case) & first for case in cases)
+            yield self._test(function, SAME if same else function.state)
+            for case in cases:
+                if case is not function:
+                    yield self._law(case, SAME if _causes(case) & first else case.state)
+                first = first or _causes(case)
+
+    def _tests_in_full(self, exercise: ExerciseResult) -> None:
         explained: set = {f.failure.cause for f in exercise.functions if f.failure and f.kind == "environment"}
         for function in exercise.functions:
-            self.print(self._test(function))
+            self.print(self._test(function, function.state))
             for case in self._explained_cases(function):
-                told = case is not function and self._was_told(case, explained)
+                told = case is not function and case.failure.cause in explained
                 if case is not function:
                     self.print(self._law(case, "as above" if told else case.state))
                 if not told:
                     self._tell(case, explained)
-        self.print("", *self._figures(exercise.measured))
-        if exercise.state not in FINISHED and not result.broken:
-            self.print(*(Padding(line, (0, 0, 1, 1)) for line in self._stubs(exercise, result)))
-            self.print(*self._commands(exercise, result, "once more"))
-        elif not result.broken:
-            self.print(*self._onwards(entry, result))
-        self.print(self._seed(result))
 
     def _explained_cases(self, function: FunctionResult) -> Sequence[CaseResult]:
         """What to explain of a function that did not pass: each law of several that is broken, or the worst case."""
-        if function.outcome in FINISHED or function.state == "not started" or not function.failure:
+        if function.outcome in FINISHED or function.state in ("not started", "not run") or not function.failure:
             return []
         broken = [law for law in function.laws if law.outcome not in FINISHED]
         same = len({(case.kind, case.failure and case.failure.cause) for case in broken}) <= 1
         return [function] if same and function.kind == "import" or not broken else broken
 
-    def _was_told(self, case: CaseResult, explained: set) -> bool:
-        """Whether the same cause, the same known mistakes or the same question stand further up."""
-        return bool({case.failure.cause, _known(case), case.failure.think} & explained)
-
     def _tell(self, case: CaseResult, explained: set) -> None:
-        """Explains a failure; what was explained before is only named."""
-        cause = case.failure.cause
-        if case.kind == "import" and cause in explained:
+        """Explains a failure; a cause, a known mistake and a question that stand further up are not told again."""
+        failure = case.failure
+        if case.kind == "import" and failure.cause in explained:
             return
-        shows_case = case.kind != "import" and not case.is_law
-        message = self._message(case, case.case if shows_case else "")
-        if (
-            _known(case) in explained
-        ):  # one mistake is explained once: what it does to the other tests is seen in their titles
-            message = self._labelled("matches", "the same as above")
-        elif case.failure.think in explained:
-            message = self._labelled("think", "the same as above")
-        if cause in explained:
+        message = self._message(case, "" if case.kind == "import" or case.is_law else case.case, explained)
+        if failure.cause in explained:
             message = self.text("the same as above", "bright_black")
         self.print(Padding(message, (0, 0, 0, 7), expand=False))
-        explained |= {cause, _known(case), case.failure.think} - {""}
+        explained |= {failure.cause, _known(case), failure.question} - {""}
 
     def show_graded(self, result: RunResult, exercises: Sequence[Exercise]) -> None:
         """What an instructor wants to know of somebody else's work: no advice, and nothing to run."""
@@ -217,13 +238,13 @@ class Board:
     def _seed(self, result: RunResult) -> Text:
         return self.text(f" seed {result.seed} · add --seed {result.seed} for the same inputs again", "bright_black")
 
-    def _test(self, function: FunctionResult) -> Table:
+    def _test(self, function: FunctionResult, words: str) -> Table:
         mark, colour = LOOKS[function.state]
         table = _columns(STATE)
         table.add_row(
             self.text(f"   {mark}", colour),
             self.text(_headline(function) if function.kind == "import" else function.title),
-            self.text(function.state, colour),
+            self.text(words, colour),
             self.text(f"{function.earned}/{function.points}"),
         )
         return table
@@ -237,25 +258,48 @@ class Board:
 
     # ---- what to do -------------------------------------------------------------------------------------------------
 
-    def _next(self, exercise: ExerciseResult, result: RunResult) -> RenderableType:
-        """The failing tests of one exercise: the first one explained, some more in short."""
-        failing = [f for f in exercise.functions if f.state not in (*FINISHED, "not started", "not run")]
-        parts: list[RenderableType] = []
-        for function in failing[: 1 + OTHER_TESTS]:
-            if parts and function.failure.cause == failing[0].failure.cause:
-                break  # one cause, explained once
-            message = self._message(function, short=bool(parts))
-            parts += [self.text(f"✗ {function.state}: {_headline(function)}", "red"), Padding(message, (0, 0, 0, 2))]
-        unnamed = len(failing) - len(parts) // 2
-        not_run = sum(function.state == "not run" for function in exercise.functions)
-        if failing and failing[0].kind != "import" and (unnamed or not_run):
-            more = [f"{_tests(unnamed)} more"] * bool(unnamed) + [f"{_tests(not_run)} not run"] * bool(not_run)
-            parts.append(self.text(f"✗ and {', '.join(more)}", "red"))
-        parts += self._stubs(exercise, result)
-        heading = f"next: {short_name(exercise.name)}  {exercise.title}"
+    def _next(self, exercise: ExerciseResult, result: RunResult, every: bool) -> RenderableType:
+        """An unfinished exercise: its first failure in full and the others in a line each, or all in full."""
+        parts = [*self._failures(exercise, every=every), *self._stubs(exercise, result)]
+        return self._panel(f"next: {short_name(exercise.name)}  {exercise.title}", parts)
+
+    def _panel(self, heading: str, parts: Sequence[RenderableType]) -> RenderableType:
         if self.plain:
             return Group(self.text(heading), self.text("-" * len(heading)), *parts, self.text(""))
         return Panel(Group(*parts), title=self.text(heading, "bold"), title_align="left", box=ROUNDED)
+
+    def _failures(
+        self, exercise: ExerciseResult, others: int = OTHER_TESTS, every: bool = False
+    ) -> list[RenderableType]:
+        """The first failing case in full, so many others in a line each, and how many more there are.
+
+        every: all of them in full
+        """
+        failing = _failing(exercise)
+        parts: list[RenderableType] = []
+        told: set = set()
+        for function in failing if every else failing[:1]:
+            for case in self._explained_cases(function)[: None if every else 1]:
+                if _causes(case) & told:
+                    continue
+                told |= _causes(case)
+                headline = case.case if case.is_law else _headline(function)
+                parts.append(self.text(f"✗ {case.state}: {headline}", "red"))
+                parts.append(Padding(self._message(case), (0, 0, 0, 2)))
+        if every or not others or not failing or failing[0].kind == "import":
+            return parts
+        named = [f for f in failing[1:] if not _causes(f) & told]
+        parts += [self.text(f"✗ {f.state}: {_headline(f)}", "red") for f in named[:others]]
+        unnamed = len(failing) - 1 - len(named[:others])
+        not_run = sum(function.state == "not run" for function in exercise.functions)
+        more = [f"{_tests(unnamed)} more"] * bool(unnamed) + [f"{_tests(not_run)} not run"] * bool(not_run)
+        return parts + [self.text(f"✗ and {', '.join(more)}", "red")] * bool(more)
+
+    def _not_run(self, exercise: ExerciseResult) -> Iterator[Text]:
+        """Why a test was not run, once for each reason."""
+        reasons = dict.fromkeys(f.failure.summary for f in exercise.functions if f.state == "not run" and f.failure)
+        for reason in reasons:
+            yield Padding(self.text(reason, "bright_black"), (0, 0, 0, 3), expand=False)
 
     def _stubs(self, exercise: ExerciseResult, result: RunResult) -> Iterator[Text]:
         """Where to begin, or to go on."""
@@ -269,15 +313,17 @@ class Board:
             beginning = "not started" if stubs == len(exercise.functions) else f"{_tests(stubs)} not started"
             yield self.text(f"○ {beginning}: open {file}{todo}", "cyan")
 
-    def _message(self, case: CaseResult, named: str = "", short: bool = False) -> Group:
-        """What went wrong, in which case, and where to edit; in short: its first two lines.
+    def _message(self, case: CaseResult, named: str = "", explained: Collection = ()) -> Group:
+        """What went wrong, in which case, and where to edit.
 
-        named: the case
+        named:     the case
+        explained: known mistakes and questions that were told before
         """
         failure = case.failure
-        rows = [("case", named)] * bool(named) + _rows_of(failure)
+        told = {"matches": _known(case), "think": failure.question}
+        rows = [("case", named)] * bool(named) + [r for r in _rows_of(failure) if told.get(r[0]) not in explained]
         parts: list[RenderableType] = []
-        for label, text in rows[: 2 if short else len(rows)]:
+        for label, text in rows:
             lines = [_cut(line) for line in text.splitlines()]
             if label:
                 style = "cyan" if label == "think" else ""
@@ -286,8 +332,6 @@ class Board:
                 parts += [
                     self.text(line, no_wrap=line[:1] == " ", overflow="ellipsis") for line in lines[:MESSAGE_LINES]
                 ]
-        if short:
-            return Group(*parts)
         if prints := case.output.rstrip().splitlines():
             parts += [self._labelled("printed" * (not n), _cut(line)) for n, line in enumerate(prints[-PRINTED_LINES:])]
         learners = case.outcome != "undecided" and case.kind not in ("suite", "not run")
@@ -302,9 +346,24 @@ class Board:
         row.add_row(self.text(label, "bright_black"), self.text(value, style))
         return row
 
-    def _commands(self, exercise: ExerciseResult, result: RunResult, purpose: str) -> Iterator[Text]:
+    def _commands(
+        self, exercise: ExerciseResult, result: RunResult, purpose: str, more: bool = False
+    ) -> Iterator[Text]:
+        """more: whether other failures could be shown in full"""
         short = short_name(exercise.name)
-        return self._listed({_command(result, short): purpose, f"nox -s check -- --hint {short}": "a hint"})
+        commands = {_command(result, short): purpose}
+        commands |= {_command(result, f"{short} --all"): "every failure in full"} if more else {}
+        return self._listed(commands | {f"nox -s check -- --hint {short}": "a hint"})
+
+    def _afterwards(self, result: RunResult) -> Iterator[Text]:
+        """What to do once everything passes."""
+        if Path(result.submission) == Path("exercises"):
+            yield from self._listed(
+                {
+                    'nox -s generate -- --bits 4 "ROMEO:"': "text from a model that your functions rounded",
+                    "nox -s bench -- quality": "what each method costs, as README's table",
+                }
+            )
 
     def _onwards(self, exercise: Exercise, result: RunResult) -> Iterator[Text]:
         """After an exercise that is done: what it does with the learner's own functions, and the next one."""
@@ -362,6 +421,24 @@ def _rows_of(failure: Failure) -> list[tuple[str, str]]:
     if failure.called and failure.raised:
         rows = [row for row in rows if row[0]]  # the summary repeats what was called
     return rows
+
+
+def _failing(exercise: ExerciseResult) -> list[FunctionResult]:
+    """The tests that were run and did not pass."""
+    return [f for f in exercise.functions if f.state not in (*FINISHED, "not started", "not run")]
+
+
+def _has_more(exercise: ExerciseResult) -> bool:
+    """Whether there is more to explain than the first failure, or something that was not run."""
+    failing = _failing(exercise)
+    cases = [law for f in failing for law in ([law for law in f.laws if law.outcome not in FINISHED] or [f])]
+    not_run = any(f.state == "not run" for f in exercise.functions)
+    return not_run or len({case.failure and case.failure.cause for case in cases}) > 1
+
+
+def _causes(case: CaseResult) -> set:
+    """What makes two failures one: their cause, or the known mistakes that they look like."""
+    return {case.failure.cause, _known(case)} - {""} if case.failure else set()
 
 
 def _known(case: CaseResult) -> str:

@@ -1,20 +1,30 @@
 """What is said while a command is at work: in one line that changes on a terminal, else in a line now and then."""
 
+import time
+
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
 from grader.results.model import ExerciseResult, RunResult
 from grader.results.syllabus import Exercise
 from grader.results.text import legible, short_name
 from grader.screen.board import Board
 
+PATIENCE = 3  # seconds of a test, from which on they are counted on the screen
+
 
 class Live:
-    """Says what is going on: in one line that changes on a terminal, else in a line per finished exercise."""
+    """Says what is going on: in one line that changes on a terminal, else in a line per finished exercise.
+
+    The seconds are those that a person waited.
+    """
 
     def __init__(self, board: Board):
         self.board = board
         live = board.console.is_terminal and not board.plain
-        self.status = board.console.status(board.text("getting ready")) if live else None
+        self._now = _Now(board)
+        self._began = time.monotonic()  # what is at work now
+        self.status = board.console.status(self._now) if live else None
 
     def __enter__(self):
         if self.status:
@@ -26,13 +36,33 @@ class Live:
             self.status.stop()
 
     def testing(self, exercise: Exercise, test: str, done: int, total: int) -> None:
-        if self.status:
-            self.status.update(self.board.text(f"{exercise.short}  {test}  ({done + 1} of {total})"))
+        self._now.begin(f"{exercise.short}  {test}  ({done + 1} of {total})")
+
+    def within(self, part: str) -> None:
+        """How far the test is: "round 3 of 21"."""
+        self._now.part = part
 
     def finished(self, result: ExerciseResult) -> None:
+        waited, self._began = time.monotonic() - self._began, time.monotonic()
         if not self.status and result.state != "waiting":
             words = f"{short_name(result.name)} {result.state}, {result.earned} of {result.points} points"
-            self.board.print(f"{words}, {result.seconds:.1f} s")
+            self.board.print(f"{words}, {waited:.1f} s")
+
+
+class _Now:
+    """What is at work, and for how long: rich asks several times a second."""
+
+    def __init__(self, board: Board):
+        self._board = board
+        self.begin("getting ready")
+
+    def begin(self, what: str) -> None:
+        self._what, self.part, self._since = what, "", time.monotonic()
+
+    def __rich__(self) -> Text:
+        seconds = int(time.monotonic() - self._since)
+        waited = f"{seconds} s" if seconds >= PATIENCE else ""
+        return self._board.text("  ".join(filter(None, (self._what, self.part, waited))))
 
 
 class Bar:

@@ -50,8 +50,12 @@ class _SourceLoader(importlib.machinery.SourceFileLoader):
         try:
             return self.source_to_code(data, self.path)  # never from bytecode
         except (SyntaxError, ValueError):
-            if _is_text(data):
+            if _is_text(data) and b"\0" not in data:
                 raise
+        if b"\0" in data and _is_text(data):
+            line = data[: data.index(b"\0")].count(b"\n") + 1
+            why = "it holds a NUL byte, which no source may: delete the invisible character in this line"
+            raise SyntaxError(why, (self.path, line, None, None))
         raise SyntaxError("it is not UTF-8 text: save it as UTF-8", (self.path, 1, None, None))
 
 
@@ -185,8 +189,11 @@ def _loaded() -> list[str]:
 
 def _is_text(data: bytes) -> bool:
     """Whether this is a text in the encoding that it names, UTF-8 if it names none."""
+    if data.count(0) > len(data) / 4:
+        return False  # two bytes a character
     try:
-        return "\0" not in importlib.util.decode_source(data)
+        importlib.util.decode_source(data)
+        return True
     except (SyntaxError, UnicodeDecodeError):
         return False
 

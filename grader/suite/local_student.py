@@ -22,7 +22,9 @@ from grader.results.paths import ROOT
 from grader.suite import load_exercise
 from grader.suite.calls_in_turn import results_in_turn
 from grader.suite.marshal import change, copy_module, pack, refuse, tensors_within, unpack
+from grader.suite.pytorch_quantization import choose_engine, quantized_engine, without_deprecation_warnings
 from grader.suite.scratch_files import Files
+from grader.suite.source_place import place_of
 from grader.suite.student import (
     HANDLE_METHODS,
     LARGEST_FILE,
@@ -32,9 +34,7 @@ from grader.suite.student import (
     Returned,
     origin,
     own_threads,
-    quantized_engine,
     settings,
-    without_pytorchs_warnings,
 )
 from grader.suite.verdict import WrongAnswer
 from llm.model import GPTConfig
@@ -50,8 +50,9 @@ class LocalStudent:
         self._exercise = exercise
         self._copies: dict[int, tuple[nn.Module, nn.Module]] = {}  # by id: the suite's module, the student's copy
         self._changed: dict[int, tuple[Tensor, Tensor]] = {}  # by id: the suite's tensor, what the student made of it
-        self._last_call = ""
+        self.last_call, self._last_method = "", ("", "")
         self.submission, self.returned, self.files = submission.resolve(), Returned(), Files()
+        choose_engine()
 
     def __getattr__(self, name: str) -> Callable:
         if name.startswith("_"):
@@ -87,14 +88,21 @@ class LocalStudent:
     def engine(self, name: str) -> contextlib.AbstractContextManager[None]:
         return quantized_engine(name)
 
-    def run(self, argv: list[str], breaks: str = "", shape: GPTConfig | None = None) -> Ran:
+    def run(
+        self,
+        argv: list[str],
+        called: str = "main(argv)",
+        shape: GPTConfig | None = None,
+        largest_file: int | None = None,
+        prints: bool = True,
+    ) -> Ran:
         from grader.suite.script_run import run_script
 
         main = self._contract("main")
         try:
-            return run_script(main, argv, breaks, shape)
+            return run_script(main, argv, shape, largest_file, prints)
         except Exception as error:
-            self._mark(error, "main", (argv,), {})
+            self._mark(error, "main", (argv,), {}, called)
             raise
 
     def fresh(self, function: str, file: str, then: tuple = ()) -> Any:
@@ -133,10 +141,7 @@ class LocalStudent:
         return self._call(run, name, calls, {})
 
     def location(self) -> tuple[Path | None, int | None]:
-        file = self.submission / f"{self._exercise}.py"
-        code = getattr(sys.modules.get(f"{load_exercise.PACKAGE}.{self._exercise}"), self._last_call, None)
-        code = getattr(code, "__code__", None)
-        return (Path(code.co_filename), code.co_firstlineno) if code else (file if file.exists() else None, None)
+        return place_of(self.submission / f"{self._exercise}.py", self.last_call, self._last_method)
 
     def forget_copies(self) -> None:
         self._copies.clear()
@@ -152,7 +157,7 @@ class LocalStudent:
 
     def _contract(self, name: str) -> Callable:
         """The student's function of this name, from now on the one that was called last."""
-        self._last_call = name
+        self.last_call, self._last_method = name, ("", "")
         function = getattr(load_exercise.load(self.submission, self._exercise), name, None)
         if not callable(function):
             raise load_exercise.not_started(f"{self._exercise}.py has no function `{name}`")
@@ -162,7 +167,7 @@ class LocalStudent:
         packed = pack((args, kwargs), self._send)
         theirs, their_kwargs = unpack(packed)
         try:
-            with without_pytorchs_warnings():
+            with without_deprecation_warnings():
                 result = function(*theirs, **their_kwargs)
         except (Exception, SystemExit) as error:
             self._note_changes(packed, (theirs, their_kwargs), (args, kwargs))
@@ -199,10 +204,10 @@ class LocalStudent:
     def _note_change(self, own: Tensor, now: Tensor) -> None:
         self._changed[id(own)] = own, now  # kept alive: an id is not to be used again
 
-    def _mark(self, error: BaseException, name: str, args: tuple, kwargs: dict) -> None:
+    def _mark(self, error: BaseException, name: str, args: tuple, kwargs: dict, call: str = "") -> None:
         if origin(error) is None:
             frames = load_exercise.frames(error, self.submission)
-            error._kata_origin = Origin.of(self._exercise, name, args, kwargs, frames)
+            error._kata_origin = Origin.of(self._exercise, name, args, kwargs, frames, call)
 
 
 class LocalHandle:
@@ -212,13 +217,19 @@ class LocalHandle:
         self._student, self._object = student, value
 
     def __call__(self, *args, **kwargs) -> Any:
+        self._student._last_method = self.kind, "forward" if self.is_module else "__call__"
         with torch.no_grad():
             return self._student._call(self._object, self.kind, args, kwargs)
 
     def __getattr__(self, name: str) -> Callable:
         if name not in HANDLE_METHODS or not hasattr(self._object, name):
             raise AttributeError(f"a handle on a {self.kind} offers no {name}")
-        return lambda *args: self._student._call(getattr(self._object, name), name, args, {})
+
+        def call(*args) -> Any:
+            self._student._last_method = self.kind, name
+            return self._student._call(getattr(self._object, name), name, args, {})
+
+        return call
 
     def _methods(self, names: Sequence[str]) -> list[Callable]:
         """Without gradients, as a call of the handle; "" is the object itself."""

@@ -22,6 +22,7 @@ STUDENT = pytest.StashKey()  # of a module: the student of its tests
 FIGURES = pytest.StashKey[dict]()
 INPUTS = pytest.StashKey[dict]()  # of a law, in a diagnosis: in place of looking for some
 BROKEN_BY = pytest.StashKey[dict]()  # the inputs that for_all found
+PROGRESS = pytest.StashKey()  # progress(words): where somebody watches
 PRINTS_LIMIT = 4_000  # characters of a learner's prints that are kept for one test
 
 
@@ -33,6 +34,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "points(n): what a test function of a graded suite is worth")
+    config.addinivalue_line("markers", "slow(*functions): a test that can wait until quick ones of these pass")
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)
 
@@ -57,6 +59,12 @@ def measured(request) -> dict[str, float]:
     """Figures that the board shows: measured["size ratio"] = 3.2."""
     request.node.stash[FIGURES] = figures = {}
     return figures
+
+
+@pytest.fixture
+def progress(request):
+    """progress("round 3 of 21"): how far a test of more than a few seconds is, for whoever waits."""
+    return request.config.stash.get(PROGRESS, lambda words: None)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +158,7 @@ def pytest_runtest_makereport(item, call):
         case.measured = item.stash.get(FIGURES, {})
         case.output = report.capstdout[:PRINTS_LIMIT]
         report.kata, report.kata_observation = case, None
+        report.kata_function = student.last_call if student else ""
         if student and report.when == "call" and case.kind in ("wrong", "crashed"):
             from grader.suite.observation import Observation
 

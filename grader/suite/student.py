@@ -6,7 +6,6 @@ could judge itself.
 """
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ class Student(Protocol):
     """One exercise of a submission. Every other name is a function of the exercise: student.quantize(w, 0.1)."""
 
     submission: Path
+    last_call: str  # the function of the contract that was called last
     files: Files  # a scratch folder that both sides see
     returned: "Returned"
 
@@ -61,11 +61,20 @@ class Student(Protocol):
     def engine(self, name: str) -> contextlib.AbstractContextManager[None]:
         """While this lasts, torch.backends.quantized.engine is this one where the student's code runs."""
 
-    def run(self, argv: list[str], breaks: str = "", shape: GPTConfig | None = None) -> "Ran":
+    def run(
+        self,
+        argv: list[str],
+        called: str = "main(argv)",
+        shape: GPTConfig | None = None,
+        largest_file: int | None = None,
+        prints: bool = True,
+    ) -> "Ran":
         """The exercise's main(argv), its exit code and what it printed.
 
-        breaks: raise OSError with this message as soon as a GPT is called, in the middle of the work
-        shape:  of the GPTs whose reading counts; None: of all
+        called:       the call in a learner's words, without temporary paths: for an exception that main raises
+        shape:        of the GPTs whose reading counts; None: of all
+        largest_file: bytes beyond which no file grows meanwhile: a full disk; None: no limit
+        prints:       whether its standard output can be written to
         """
 
     def fresh(self, function: str, file: str, then: tuple = ()) -> Any:
@@ -163,11 +172,14 @@ class Origin:
     frames: tuple[FrameSummary, ...]
 
     @classmethod
-    def of(cls, exercise: str, name: str, args: tuple, kwargs: dict, frames: list[FrameSummary]) -> "Origin":
+    def of(
+        cls, exercise: str, name: str, args: tuple, kwargs: dict, frames: list[FrameSummary], call: str = ""
+    ) -> "Origin":
+        """call: what was called, in other words than the arguments give"""
         own = [k for k, frame in enumerate(frames) if Path(frame.filename).stem == exercise]
         frames = frames[own[-1] if own else -1 :]
         where = (Path(frames[0].filename), frames[0].lineno) if frames else (None, None)
-        return cls(name, call_in_words(name, args, kwargs), *where, tuple(frames))
+        return cls(name, call or call_in_words(name, args, kwargs), *where, tuple(frames))
 
 
 def origin(error: BaseException) -> Origin | None:
@@ -206,15 +218,6 @@ class Returned:
             self._records = True
 
 
-@contextlib.contextmanager
-def without_pytorchs_warnings() -> Iterator[None]:
-    """While this lasts, PyTorch does not warn of the end of torch.ao: its affair, and no learner's."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", "torch.quantize_per_", UserWarning)
-        yield
-
-
 def settings() -> dict[str, Any]:
     """PyTorch's global settings in this process."""
     return {
@@ -235,17 +238,6 @@ def own_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def quantized_engine(name: str) -> Iterator[None]:
-    """While this lasts, PyTorch packs quantized weights for this engine's kernels."""
-    before = torch.backends.quantized.engine
-    torch.backends.quantized.engine = name
-    try:
-        yield
-    finally:
-        torch.backends.quantized.engine = before
 
 
 def call_in_words(name: str, args: tuple, kwargs: dict) -> str:

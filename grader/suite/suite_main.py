@@ -26,8 +26,11 @@ from grader.results.failure import Failure
 from grader.results.model import CaseResult
 from grader.results.paths import ROOT
 from grader.results.text import title_of
+from grader.suite.plugin import PROGRESS
 
 LARGEST_FILE = 1 << 30  # bytes: no checkpoint is near it, and an endless print does not fill the disk
+SLOW = "A slow test is not run while a quick test fails for the same function; add --all to run it."
+LONGEST_PART = 60  # characters of the words that say how far a test is
 LONGEST_TEXT = 8_000  # characters of a text that travels
 
 
@@ -93,9 +96,14 @@ class Reporter:
 
     def __init__(self, send: Callable[..., None], job: dict):
         self.send, self.job = send, job
+        self.failed = set(job.get("failed", ()))  # functions of the contract that a test failed for
+        self.function = ""  # the one that failed last
         self.case: CaseResult | None = None
         self.observation = None
         self.seconds = 0.0
+
+    def pytest_configure(self, config):
+        config.stash[PROGRESS] = lambda part: self.send("within", part=str(part)[:LONGEST_PART])
 
     def pytest_sessionstart(self):
         def refuse(*_, **__):
@@ -111,9 +119,23 @@ class Reporter:
         self.send("collected", tests=[_description(item) for item in items])
         done = set(self.job["done"])
         items[:] = [item for item in items if item.nodeid not in done]
+        if self.job.get("quick_first"):
+            items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item):
+        """A slow test that can only tell what a quick one has told is left out."""
+        slow = item.get_closest_marker("slow")
+        if not (slow and self.job.get("quick_first") and self.failed & set(slow.args)):
+            return None
+        self.pytest_runtest_logstart(item.nodeid)
+        self.case = CaseResult(outcome="failed", kind="not run", failure=Failure(summary=SLOW))
+        self.case.case = item.callspec.id if hasattr(item, "callspec") else ""
+        self.pytest_runtest_logfinish(item.nodeid)
+        return True
 
     def pytest_runtest_logstart(self, nodeid):
-        self.case, self.observation, self.seconds = None, None, 0.0
+        self.case, self.observation, self.function, self.seconds = None, None, "", 0.0
         self.send("started", id=nodeid)
 
     def pytest_runtest_logreport(self, report):
@@ -124,10 +146,14 @@ class Reporter:
             case = CaseResult(outcome="failed", kind="suite", failure=failure)
         self.case = case or self.case
         self.observation = getattr(report, "kata_observation", None) or self.observation
+        if report.failed and getattr(report, "kata_function", ""):
+            self.function = report.kata_function
+            self.failed.add(self.function)
 
     def pytest_runtest_logfinish(self, nodeid):
         self.case.seconds = round(self.seconds, 3)
-        self.send("finished", id=nodeid, result=_portable(self.case), observation=self._kept())
+        result = _portable(self.case)
+        self.send("finished", id=nodeid, result=result, observation=self._kept(), failed=self.function)
 
     def _kept(self) -> str:
         """The file with how the test failed; empty where there is nothing to compare."""

@@ -62,6 +62,7 @@ class SmallProject:
 
 class Silent:
     def testing(self, *_): ...
+    def within(self, *_): ...
     def finished(self, *_): ...
 
 
@@ -79,11 +80,11 @@ def small(tmp_path, monkeypatch) -> SmallProject:
     answers.mkdir()
     monkeypatch.setattr(suite_process, "ROOT", root)
 
-    def run(source: str, timed: bool = False, seed: int = 1) -> ExerciseResult:
+    def run(source: str, timed: bool = False, seed: int = 1, progress=None, **options) -> ExerciseResult:
         """The result of RIGHT with these functions in the place of its own."""
         (answers / "ex01_small.py").write_text(RIGHT + textwrap.dedent(source))
         exercise = Exercise("ex01_small", "Small", "core", 4, (), (), timed=timed)
-        return runner.run([exercise], answers, "answers", seed, Silent()).exercises[0]
+        return runner.run([exercise], answers, "answers", seed, progress or Silent(), **options).exercises[0]
 
     return SmallProject(root, run)
 

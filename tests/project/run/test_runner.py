@@ -320,3 +320,60 @@ def test_time_may_run_out_anywhere(small, monkeypatch):
     for look in shorter:
         assert {id_: outcome for id_, (outcome, _) in look.items()} == {id_: o for id_, (o, _) in longest.items()}
         assert all(matches in ([], longest[id_][1]) for id_, (_, matches) in look.items())
+
+
+# ---- slow tests, and how far they are --------------------------------------------------------------------------------
+
+SLOW_SUITE = """
+import pytest
+from tests.messages import fail
+
+@pytest.mark.points(1)
+@pytest.mark.slow("two")
+def test_one(student, rng, progress):
+    for k in range(3):
+        progress(f"part {k + 1} of 3")
+    if (got := student.two(3)) != 6:
+        fail("two(3)", got, 6)
+
+@pytest.mark.points(1)
+def test_two(student, rng):
+    if (got := student.two(1)) != 2:
+        fail("two(1)", got, 2)
+
+@pytest.mark.points(1)
+def test_three(student, rng):
+    if (got := student.three(2)) != 8:
+        fail("three(2)", got, 8)
+"""
+
+
+class Told:
+    def __init__(self):
+        self.tests, self.parts = [], []
+
+    def testing(self, exercise, test, done, total):
+        self.tests.append(test)
+
+    def within(self, part):
+        self.parts.append(part)
+
+    def finished(self, *_): ...
+
+
+@pytest.mark.timeout(120)
+def test_a_slow_test_comes_last_and_not_at_all_while_a_quick_one_of_its_function_fails(small):
+    (small.root / "tests" / "test_ex01_small.py").write_text(SLOW_SUITE)
+    wrong_two, wrong_three = "def two(n): return 0\n", "def three(n): return 0\n"
+    told = Told()
+    result = small.run("", progress=told, quick_first=True)
+    assert states_of(result) == dict.fromkeys(["one", "two", "three"], "passed")
+    assert [test.lower() for test in told.tests] == ["two.", "three.", "one."] and told.parts[-1] == "part 3 of 3"
+    result = small.run(wrong_three, quick_first=True)
+    assert states_of(result) == {"one": "passed", "two": "passed", "three": "failed"}
+    told = Told()
+    result = small.run(wrong_two, progress=told, quick_first=True)
+    assert states_of(result) == {"one": "not run", "two": "failed", "three": "passed"} and not told.parts
+    assert "--all" in functions_of(result)["one"].reason and (result.earned, result.state) == (1, "failed")
+    result = small.run(wrong_two)
+    assert states_of(result) == {"one": "failed", "two": "failed", "three": "passed"}

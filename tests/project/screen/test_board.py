@@ -1,6 +1,7 @@
 """The board as a learner reads it: one screen of 80 columns, a word for every colour, nothing but ASCII when plain."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -53,12 +54,14 @@ def show(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)
 
-    def shown(result: RunResult, exercises: list[Exercise], plain: bool = False, one: bool = False) -> str:
+    def shown(
+        result: RunResult, exercises: list[Exercise], plain: bool = False, one: bool = False, every: bool = False
+    ) -> str:
         board = Board(plain)
         if one:
-            board.show_one(result, exercises[0])
+            board.show_one(result, exercises[0], every)
         else:
-            board.show_all(result, exercises)
+            board.show_all(result, exercises, every)
         return capsys.readouterr().out
 
     return shown
@@ -139,7 +142,7 @@ def test_one_cause_is_told_once(show):
 def test_an_error_told_before_is_not_left_blank(show):
     exercises = course(1)
     laws = [law(name, "failed", kind="wrong", failure=mistake()) for name in ("one", "two")]
-    text = show(result_of(*laws, exercises=exercises), exercises, one=True)
+    text = show(result_of(*laws, exercises=exercises), exercises, one=True, every=True)
     assert text.count("code 3") == 1
     assert re.search(r"Two\. +failed +0/1\n +the same as above\n", text)
 
@@ -152,7 +155,7 @@ def test_crashes_at_one_line_are_one_error_whatever_was_called(show):
         return Failure(summary="`f` raised an error", called=f"f({n})", raised=f"RuntimeError: {n}", frames=frames)
 
     laws = [law(f"n{n}", "failed", kind="crashed", failure=crash(n, line)) for n, line in [(3, 5), (4, 5), (5, 6)]]
-    text = show(result_of(*laws, exercises=exercises), exercises, one=True)
+    text = show(result_of(*laws, exercises=exercises), exercises, one=True, every=True)
     assert text.count("the same as above") == 1
     assert "f(3)" in text and "f(4)" not in text and "f(5)" in text
 
@@ -162,9 +165,10 @@ def test_a_file_that_cannot_be_imported_says_why_once(show):
     laws = [
         law(name, "error", kind="import", failure=said("KeyError: 'x'"), file="ex01.py", case="int8") for name in "abc"
     ]
-    text = show(result_of(*laws, exercises=exercises), exercises, one=True)
-    assert text.count("KeyError") == 1 and text.count("ex01.py cannot be imported") == 3
-    assert "above" not in text and "int8" not in text
+    for every in (False, True):
+        text = show(result_of(*laws, exercises=exercises), exercises, one=True, every=every)
+        assert text.count("KeyError") == 1 and text.count("ex01.py cannot be imported") == (3 if every else 1)
+        assert "above" not in text and "int8" not in text and "--all" not in text
 
 
 def test_the_failing_case_is_never_cut_off(show):
@@ -172,7 +176,9 @@ def test_the_failing_case_is_never_cut_off(show):
     wrong = law(
         "a_law_whose_name_is_so_long_that_it_fills_the_line", "failed", kind="wrong", failure=mistake(), case="K=2"
     )
-    assert re.search(r"^ +case +K=2$", show(result_of(wrong, exercises=exercises), exercises, one=True), re.MULTILINE)
+    assert re.search(
+        r"^ +case +K=2$", show(result_of(wrong, exercises=exercises), exercises, one=True, every=True), re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("length", range(6, 30))
@@ -271,26 +277,23 @@ def test_a_known_mistake_is_told_once_and_other_failures_keep_their_question(sho
     first = law("one", failure=mistake(matches=[match]), **known)
     second = law("two", failure=mistake("code 5", matches=[match]), **known)
     third = law("three", outcome="failed", kind="wrong", failure=mistake("code 7", think="And here?"))
-    out = show(result_of(first, second, third, exercises=course()), course(), one=True)
+    out = show(result_of(first, second, third, exercises=course()), course(), one=True, every=True)
     assert out.count("rounds down") == out.count("Which way?") == out.count("And here?") == 1
-    assert "code 3" in out and "code 5" not in out and "code 7" in out
-    assert out.index("rounds down") < out.index("matches   the same as above") < out.index("And here?")
+    assert out.index("code 3") < out.index("rounds down") < out.index("code 5") < out.index("And here?")
 
 
-def test_a_law_that_is_broken_for_a_known_reason_takes_one_line(show):
-    match = Match(name="floors", does="rounds down", think="Which way?", agree="all 9 codes agree")
+def test_a_law_that_is_broken_for_the_same_cause_takes_one_line(show):
     cases = [
-        CaseResult(
-            outcome="failed", kind="wrong", case=f"Law {name}.", failure=mistake(f"code {name}", matches=[match])
-        )
-        for name in ("one", "two", "three")
+        CaseResult(outcome="failed", kind="wrong", case=f"Law {name}.", failure=mistake(f"code {code}"))
+        for name, code in (("one", 3), ("two", 3), ("three", 3), ("four", 4))
     ]
     exercises = course(1)
-    text = show(result_of(combine("test_laws", 1, cases, "All laws."), exercises=exercises), exercises, one=True)
-    lines = [" ".join(line.split()) for line in text.splitlines()]
+    result = result_of(combine("test_laws", 1, cases, "All laws."), exercises=exercises)
+    lines = [" ".join(line.split()) for line in show(result, exercises, one=True, every=True).splitlines()]
     told = lines.index("✗ Law two. as above")
     assert lines[told + 1] == "✗ Law three. as above" and "✗ Law one. failed" in lines[:told]
-    assert text.count("rounds down") == 1 and "code two" not in text
+    lines = [" ".join(line.split()) for line in show(result, exercises, one=True).splitlines()]
+    assert {"✗ Law one. failed", "✗ Law two. same cause", "✗ Law three. same cause", "✗ Law four. failed"} <= {*lines}
 
 
 def test_a_question_is_asked_once(show):
@@ -299,9 +302,9 @@ def test_a_question_is_asked_once(show):
     first = law("one", failure=mistake("code 3", think="Which axis?"), **known)
     second = law("two", failure=mistake("code 5", think="Which axis?"), **known)
     third = law("three", failure=mistake("code 7", think="And here?"), **known)
-    out = show(result_of(first, second, third, exercises=course()), course(), one=True)
-    assert out.count("Which axis?") == out.count("And here?") == out.count("think     the same as above") == 1
-    assert "code 3" in out and "code 5" not in out and "code 7" in out
+    out = show(result_of(first, second, third, exercises=course()), course(), one=True, every=True)
+    assert out.count("Which axis?") == out.count("And here?") == 1
+    assert "code 3" in out and "code 5" in out and "code 7" in out
 
 
 def test_each_broken_law_of_a_function_has_a_line_of_its_own(show):
@@ -312,7 +315,7 @@ def test_each_broken_law_of_a_function_has_a_line_of_its_own(show):
         CaseResult(outcome="failed", kind="wrong", case="Your input stays as it was.", failure=mistake("code 7")),
     ]
     shared = combine("test_edges", 1, cases, "Edge cases are right.")
-    text = show(result_of(shared, exercises=exercises), exercises, one=True)
+    text = show(result_of(shared, exercises=exercises), exercises, one=True, every=True)
     lines = [line.split("  ")[0].strip(" ✗") for line in text.splitlines()]
     order = ["Edge cases are right.", "Bad input is refused.", "Your input stays as it was."]
     assert [line for line in text.splitlines() if "Zeros stay zero" in line] == []
@@ -334,3 +337,63 @@ def test_a_title_is_never_cut(show, plain):
         # the state and the points stand between the lines of a title that needs two
         assert re.sub(r" failed 0/1", "", words).count("whatever the number of bits") == 1 or title in words
         assert "…" not in text
+
+
+def many_mistakes() -> Iterator[FunctionResult]:
+    """Ten tests in a row with other mistakes, each as long as messages get."""
+    failure = {
+        "think": "many words to think about " * 8,
+        "expected": "an expected value " * 12,
+        "got": "got words " * 20,
+    }
+    for n in range(10):
+        failed = Failure(called=f"quantize(w, scale, {n}), w of a kind that takes many words to name", **failure)
+        yield law(f"number_{n}_of_ten", "failed", kind="wrong", failure=failed, file="exercises/ex01_name.py", line=12)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["boxes", "plain"])
+@pytest.mark.parametrize("one", [False, True], ids=["board", "exercise"])
+def test_the_first_failure_is_whole_on_the_last_screen(show, plain, one):
+    """80 x 40, of which the last line is the shell's: the first failure, from its title to the line to edit."""
+    exercises = course(14)
+    lines = show(result_of(*many_mistakes(), exercises=exercises), exercises, plain, one).splitlines()
+    screen = "\n".join(lines[-39:])
+    assert "failed: Number 0 of ten" in screen
+    for label in (
+        "called    quantize(w, scale, 0)",
+        "got  ",
+        "expected",
+        "think",
+        "edit      exercises/ex01_name.py:12",
+    ):
+        assert label in screen
+    assert "quantize(w, scale, 1)" not in screen  # others have a line each
+
+
+def test_all_failures_are_shown_in_full_where_that_is_asked(show):
+    exercises = course(2)
+    for one in (False, True):
+        short = show(result_of(*many_mistakes(), exercises=exercises), exercises, one=one)
+        full = show(result_of(*many_mistakes(), exercises=exercises), exercises, one=one, every=True)
+        assert all(f"quantize(w, scale, {n})" in full for n in range(10))
+        assert ("nox -s check -- ex01 --all" in short) == one and "--all" not in full
+
+
+def test_a_failure_with_the_cause_of_the_first_is_named_so(show):
+    match = Match(name="floors", does="rounds down", think="Which way?", agree="all 9 codes agree")
+    known = {"outcome": "failed", "kind": "wrong"}
+    first = law("one", failure=mistake(matches=[match]), **known)
+    second = law("two", failure=mistake("code 5", matches=[match]), **known)
+    third = law("three", failure=mistake("code 7"), **known)
+    text = show(result_of(first, second, third, exercises=course(1)), course(1), one=True)
+    assert re.search(r"One\. +failed +0/1", text) and re.search(r"Three\. +failed +0/1", text)
+    assert re.search(r"Two\. +same cause +0/1", text)
+
+
+def test_what_was_not_run_says_why_once(show):
+    skipped = {"kind": "not run", "failure": said("a slow test is not run while a quick one fails: add --all")}
+    wrong = law("quick", "failed", kind="wrong", failure=mistake())
+    functions = [wrong, law("slow", "failed", **skipped), law("slower", "failed", **skipped)]
+    text = show(result_of(*functions, exercises=course(1)), course(1), one=True)
+    assert text.count("add --all") == 1 and len(re.findall("not run +0/1", text)) == 2
+    assert "nox -s check -- ex01 --all" in text

@@ -125,5 +125,94 @@ def test_a_function_that_is_not_there_is_not_started(student_of):
 def test_of_two_functions_of_a_name_the_last_is_meant(student_of):
     local = student_of("def f():\n    return 1\n\n\ndef f():\n    return 2\n")
     remote = object.__new__(SandboxedStudent)
-    remote.submission, remote._exercise, remote._last_call = local.submission, "ex01_x", "f"
+    remote.submission, remote._exercise = local.submission, "ex01_x"
+    remote.last_call, remote._last_method = "f", ("", "")
     assert local.f() == 2 and local.location() == remote.location() and remote.location()[1] == 5
+
+
+PLACES = """import functools
+import torch
+from torch import nn
+
+@torch.no_grad()
+def decorated(x):
+    return x
+
+@functools.cache
+def cached():
+    return 1
+
+assigned = functools.partial(pow, 2)
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+
+    def forward(self, x):
+        return x
+
+class Cache:
+    def nbytes(self):
+        return 3
+
+def layer():
+    class Inner(Layer):
+        pass
+    return Inner()
+"""
+
+
+def test_the_place_to_edit_is_in_the_submission_and_is_the_code_that_was_called(student_of, behind_walls):
+    x = torch.ones(2)
+    for student in (student_of(PLACES), behind_walls(PLACES)):
+
+        def line(call, student=student):
+            call()
+            file, number = student.location()
+            assert file.name == "ex01_x.py"
+            return number
+
+        assert line(lambda: student.decorated(x)) == 6  # noqa: B023
+        assert line(lambda: student.cached()) == 10  # noqa: B023
+        assert line(lambda: student.assigned(3)) == 13  # noqa: B023
+        layer, cache, inner = student.Layer(), student.Cache(), student.layer()
+        assert line(lambda: layer(x)) == 19  # noqa: B023
+        assert line(lambda: cache.nbytes()) == 23  # noqa: B023
+        assert line(lambda: inner(x)) == 27  # noqa: B023 (its forward is inherited: the class is the nearest place)
+
+
+def test_calls_in_turn_show_shared_buffers_and_answers_that_know_an_argument(student_of, behind_walls):
+    source = """
+import torch
+buffer, seen = torch.zeros(3), {}
+def fresh(x): return x + 1
+def shared(x): return torch.add(x, 1, out=buffer)
+def known(x):
+    if id(x) not in seen: seen[id(x)] = (x, x + 1)
+    return seen[id(x)][1]
+class Cache:
+    def __init__(self): self.x = []
+    def append(self, x): self.x.append(x)
+    def read(self): return torch.cat(self.x)
+class Layer(torch.nn.Linear):
+    def forward(self, x): return x.sum() + self.weight.sum()
+def total(model, x): return float(model.weight.sum() + x.sum())
+"""
+    a, b = torch.zeros(3), torch.ones(3)
+    one, two = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    one.weight.data.fill_(1.0), two.weight.data.fill_(5.0)
+    for student in (student_of(source), behind_walls(source)):
+
+        def results(call, *calls, student=student, **options):
+            return [r.tolist() if isinstance(r, torch.Tensor) else r for r in student.in_turn(call, *calls, **options)]
+
+        for same in (False, True):
+            assert results("fresh", (a,), (b,), same=same) == [[1, 1, 1], [2, 2, 2]]
+        assert results("shared", (a,), (b,)) == [[2, 2, 2], [2, 2, 2]]
+        assert results("known", (a,), (b,)) == [[1, 1, 1], [2, 2, 2]]
+        assert results("known", (a,), (b,), same=True) == [[1, 1, 1], [1, 1, 1]]
+        assert results("total", (one, a), (two, b), same=True) == [1, 8]
+        cache = student.Cache()
+        methods = ["append", "read", "append", "read"]
+        assert results(cache, (a,), (), (b,), (), methods=methods)[1::2] == [[0, 0, 0], [0, 0, 0, 1, 1, 1]]
+        assert not a.any() and b.all()
