@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 from grader.commands.command_line import Parser, named, outcome, seed_of
-from grader.results import syllabus
+from grader.results import passed_before, syllabus
 from grader.results.errors import UsageError
 from grader.results.model import FINISHED
+from grader.results.paths import EXERCISES
 from grader.results.safe_files import write_whole
 from grader.results.syllabus import Exercise
 from grader.run.runner import Interrupted, run
@@ -34,15 +35,17 @@ def _main(options: argparse.Namespace) -> int:
         return 0
     chosen = _chosen(options, exercises)
     _check_folders(options)
+    folder, shown = options.submission.resolve(), str(options.submission)
     try:
         with Live(board) as progress:
-            folder, shown = options.submission.resolve(), str(options.submission)
             result = run(chosen, folder, shown, options.seed, progress, quick_first=not options.all)
     except Interrupted as stop:
         if stop.result.exercises:
             board.show_all(stop.result, chosen)
         print("stopped: what was finished is above" if stop.result.exercises else "stopped", file=sys.stderr)
         return 130
+    if folder == EXERCISES:
+        passed_before.note(result, folder)
     if options.json:
         write_whole(options.json, result.to_json())
     if options.exercises and len(chosen) == 1:

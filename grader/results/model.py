@@ -82,6 +82,7 @@ class ExerciseResult:
     track: str
     points: int
     waits_for: list[str] = field(default_factory=list)
+    passed_before: bool = False  # it waits, and passed earlier on this machine with the same code
     stood_in: list[str] = field(default_factory=list)  # earlier exercises that the reference took the place of
     problem: str = ""  # why there is nothing to judge, where that is not the learner's doing
     functions: list[FunctionResult] = field(default_factory=list)

@@ -89,7 +89,7 @@ class Board:
         self.print("", self._heading(result), "", *self._broken(result), self._rows(exercises, result.exercises), "")
         self.print(*self._totals(exercises, result.exercises))
         self.print(*self._figures({name: result.measured[name] for name in HEADLINE if name in result.measured}))
-        self.print(*self._undecided(result), "")
+        self.print(*self._undecided(result), *self._passed_before(result), "")
         unfinished = [e for e in result.exercises if e.state not in (*FINISHED, "waiting")]
         if unfinished and not result.broken:
             for exercise in unfinished if every else unfinished[:1]:
@@ -234,6 +234,16 @@ class Board:
                 if function.outcome == "undecided":
                     note = f"undecided: {short_name(exercise.name)}, {_named(function)}: {function.reason}"
                     yield Padding(self.text(note, "yellow"), (0, 0, 0, 1), expand=False)
+
+    def _passed_before(self, result: RunResult) -> Iterator[RenderableType]:
+        """What a learner need not fear for: it waits only because something before it broke."""
+        names = [short_name(exercise.name) for exercise in result.exercises if exercise.passed_before]
+        if names:
+            words = (
+                f"{', '.join(names)} passed before with the same code, and {'run' if len(names) > 1 else 'runs'} again"
+            )
+            note = f"{words} once what {'they wait' if len(names) > 1 else 'it waits'} for passes"
+            yield Padding(self.text(note, "bright_black"), (0, 0, 0, 1), expand=False)
 
     def _seed(self, result: RunResult) -> Text:
         return self.text(f" seed {result.seed} · add --seed {result.seed} for the same inputs again", "bright_black")

@@ -13,6 +13,7 @@ import re
 import tempfile
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -126,7 +127,7 @@ class _Search:
         self.put: Callable[[Path], None]
         self._left = seconds
         self._settings = _settings()
-        self._matched: set[str] = set()  # misconceptions found before, which are likely again
+        self._matched: Counter[str] = Counter()  # misconceptions found before, which are likely again
         self._items: dict[tuple[str, str], pytest.Item] = {}  # by test and answer
         self._seen: dict[tuple[str, str], Observation | None] = {}  # what came of them
         self._outcome: Observation | None = None
@@ -168,14 +169,25 @@ class _Search:
                 self._items[test, item.callspec.params["student"].name] = item
 
     def pytest_runtestloop(self, session):
+        found: dict[str, tuple[FailedTest, list[Misconception]]] = {}
         for test in self.failed:
             if matches := self._matching(test):
-                self._matched |= {m.name for m in matches}
-                theirs = self._seen[test.id, matches[0].name]
-                agree = _how_far(test.observation.values, theirs.values)
-                told = [Match(name=m.name, does=m.lesson[0], think=m.lesson[1], agree=agree) for m in matches]
-                self.tell(test.id, told)
+                found[test.id] = test, self._likeliest_first(test, matches)
+                self._matched += Counter(m.name for m in matches)
+                self._tell(*found[test.id])
+        for test, matches in found.values():  # what was found later may say which of two it is
+            if (ordered := self._likeliest_first(test, matches)) != matches:
+                self._tell(test, ordered)
         return True
+
+    def _likeliest_first(self, test: FailedTest, matches: list[Misconception]) -> list[Misconception]:
+        """First the one that more of the failures look like, then the one that this test stands for."""
+        return sorted(matches, key=lambda m: (-self._matched[m.name], m.caught_by != test.function))
+
+    def _tell(self, test: FailedTest, matches: list[Misconception]) -> None:
+        theirs = self._seen[test.id, matches[0].name]
+        agree = _how_far(test.observation, theirs.values)
+        self.tell(test.id, [Match(name=m.name, does=m.lesson[0], think=m.lesson[1], agree=agree) for m in matches])
 
     def pytest_runtest_logreport(self, report):
         if report.when == "call" and report.failed:
@@ -255,8 +267,9 @@ def _of_each_kind(some: Sequence[Misconception]) -> list[Misconception]:
     return [m for row in itertools.zip_longest(*kinds.values()) for m in row if m]
 
 
-def _how_far(values: Sequence[tuple[str, Any]], theirs: Sequence[tuple[str, Any]]) -> str:
-    """How much agrees in the largest result: "all 3,072 codes agree"."""
+def _how_far(observation: Observation, theirs: Sequence[tuple[str, Any]]) -> str:
+    """How much agrees in the largest result: "all 3,072 codes agree"; of a number, where the failure is about it."""
+    values = observation.values
     pairs = max(zip(_tensors(values), _tensors(theirs), strict=True), key=lambda pair: pair[0].numel(), default=None)
     if pairs and pairs[0].numel() > 1:
         total, kind = pairs[0].numel(), "codes" if pairs[0].dtype == torch.int8 else "values"
@@ -264,7 +277,8 @@ def _how_far(values: Sequence[tuple[str, Any]], theirs: Sequence[tuple[str, Any]
         return f"all {total:,} {kind} agree" if agree == total else f"{agree:,} of {total:,} {kind} agree"
     last = values[-1][1] if values else None
     last = last.item() if isinstance(last, Tensor) and last.numel() == 1 else last
-    return f"it gets {last:.6g}, too" if isinstance(last, float) else ""
+    got = observation.words[1].split(" ")[0] if len(observation.words) > 1 else ""
+    return f"it gets {got}, too" if isinstance(last, float) and got == f"{last:.6g}" else ""
 
 
 def _tensors(values: Sequence[tuple[str, Any]]) -> list[Tensor]:

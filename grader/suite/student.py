@@ -6,6 +6,7 @@ could judge itself.
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ HANDLE_METHODS = ("append", "read", "nbytes", "eval", "train")  # what a handle 
 KEPT_BYTES = 64 << 20  # of the results that a test got, for a diagnosis when it fails
 LARGEST_FILE = 256 << 20  # bytes of a file that a fresh process gets
 SHORT = 40  # characters shown of an argument
+MOST_SHOWN = 8  # parts shown of a list
 
 
 class Student(Protocol):
@@ -253,4 +255,9 @@ def _in_words(value: Any) -> str:
         return getattr(value, "kind", type(value).__name__)
     if callable(value):
         return "a callable"
+    if isinstance(value, str) and os.path.isabs(value):  # of a temporary folder, whose name says nothing
+        return f"'.../{'/'.join(Path(value).parts[-2:])}'"
+    if isinstance(value, list | tuple):
+        shown = [_in_words(part) for part in value[:MOST_SHOWN]] + ["..."] * (len(value) > MOST_SHOWN)
+        return f"[{', '.join(shown)}]" if isinstance(value, list) else f"({', '.join(shown)})"
     return text if len(text := repr(value)) <= SHORT else f"{text[:SHORT]}..."

@@ -397,3 +397,14 @@ def test_what_was_not_run_says_why_once(show):
     text = show(result_of(*functions, exercises=course(1)), course(1), one=True)
     assert text.count("add --all") == 1 and len(re.findall("not run +0/1", text)) == 2
     assert "nox -s check -- ex01 --all" in text
+
+
+def test_what_passed_before_an_earlier_exercise_broke_is_said_to_have(show):
+    exercises = course(4)
+    wrong = law("broken", "failed", kind="wrong", failure=mistake())
+    result = result_of(wrong, exercises=exercises)
+    assert "passed before" not in show(result, exercises)
+    result.exercises[1].passed_before = True
+    assert "ex02 passed before with the same code, and runs again" in show(result, exercises)
+    result.exercises[3].passed_before = True
+    assert "ex02, ex04 passed before with the same code, and run again" in show(result, exercises)

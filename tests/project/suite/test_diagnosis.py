@@ -125,10 +125,15 @@ def test_how_much_agrees_is_counted():
     codes = torch.arange(-50, 50, dtype=torch.int8)
     one_off = codes.clone()
     one_off[3] += 1
-    assert diagnosis._how_far([("f", (codes, codes[:1]))], [("f", (codes, codes[:1]))]) == "all 100 codes agree"
-    assert diagnosis._how_far([("f", codes)], [("f", one_off)]) == "99 of 100 codes agree"
-    assert diagnosis._how_far([("f", 0.5)], [("f", 0.5)]) == "it gets 0.5, too"
-    assert diagnosis._how_far([], []) == ""
+
+    def agree(mine, theirs, got: str = "") -> str:
+        return diagnosis._how_far(Observation("", (), ("f(w)", got), (("f", mine),)), [("f", theirs)])
+
+    assert agree((codes, codes[:1]), (codes, codes[:1])) == "all 100 codes agree"
+    assert agree(codes, one_off) == "99 of 100 codes agree"
+    assert agree(0.5, 0.5, "0.5") == "it gets 0.5, too"
+    assert agree(0.5, 0.5, "`frozen.0` in train mode") == ""  # the failure is not about the number
+    assert diagnosis._how_far(Observation("", (), (), ()), []) == ""
 
 
 # ---- the search, without a suite -------------------------------------------------------------------------------------
@@ -176,6 +181,23 @@ def test_of_two_that_look_alike_the_one_counts_that_passes_where_the_learner_pas
     seen = {("test_x[1]", name): FAILS for name in "ab"}
     assert search(seen, passed=("test_x[2]",)) == ["a", "b"]
     assert search(seen | {("test_x[2]", "a"): FAILS}, passed=("test_x[2]",)) == ["b"]
+
+
+def test_of_two_that_look_alike_the_one_comes_first_that_explains_more_of_the_failures(monkeypatch):
+    tests = [FailedTest(f"test_{name}", f"test_{name}", FAILS, 0.1) for name in "xz"]
+    told: list[tuple[str, list[str]]] = []
+    looks = diagnosis._Search(
+        tests, POSSIBLE, IMPOSSIBLE, Path("any"), "ex01_x", 2.0, lambda id_, found: told.append((id_, _names(found)))
+    )
+    matching = {"test_x": POSSIBLE[:2], "test_z": POSSIBLE[1:2]}
+    looks._seen = {(test, m.name): FAILS for test in matching for m in POSSIBLE}
+    monkeypatch.setattr(looks, "_matching", lambda test: matching[test.id])
+    looks.pytest_runtestloop(None)
+    assert told == [("test_x", ["a", "b"]), ("test_z", ["b"]), ("test_x", ["b", "a"])]
+
+
+def _names(found) -> list[str]:
+    return [match.name for match in found]
 
 
 def test_what_looks_like_three_mistakes_is_no_diagnosis(search):

@@ -104,6 +104,21 @@ def test_an_error_knows_its_call_and_its_line(student_of):
     assert came_from.line == 4 and [frame.line for frame in came_from.frames] == ["return w.nothing"]
 
 
+def test_a_call_is_shown_in_words_and_a_path_by_its_end(student_of):
+    student = student_of("def f(*arguments):\n    raise ValueError")
+    for arguments, words in (
+        (
+            (["--checkpoint", "/tmp/kata-x1y2/none.safetensors", "--out", "new"],),
+            "['--checkpoint', '.../kata-x1y2/none.",
+        ),
+        (((torch.ones(2), 8),), "f((float32 (2,), 8))"),
+        (([*range(20)],), "f([0, 1, 2, 3, 4, 5, 6, 7, ...])"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            student.f(*arguments)
+        assert words in origin(caught.value).call
+
+
 def test_an_error_inside_an_earlier_exercise_is_traced_to_both(student_of, tmp_path):
     (tmp_path / "ex00_y.py").write_text("def h(w):\n    return w.nothing")
     student = student_of("from .ex00_y import h\ndef f(w):\n    return h(w)")
