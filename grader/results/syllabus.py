@@ -31,6 +31,7 @@ class Exercise:
     points: int
     needs: tuple[str, ...]
     hints: tuple[str, ...]  # from a question to nearly the answer
+    afterwards: str = ""  # once it passes: what to look at, and what to try next
     arguments: str = ""  # of its demonstration: `python -m exercises.NAME ARGUMENTS`
     timed: bool = False  # its suite measures speed: nothing else may start beside it
 
@@ -86,7 +87,7 @@ def _nearest(word: str, exercises: Sequence[Exercise]) -> Exercise | None:
 def _fault(entry: dict, earlier: list[str]) -> str:
     """What is wrong with one entry; empty when nothing is."""
     kinds = {"name": str, "title": str, "track": str, "points": int, "needs": list, "hints": list}
-    optional = {"arguments": str, "timed": bool}
+    optional = {"afterwards": str, "arguments": str, "timed": bool}
     kinds |= {key: kind for key, kind in optional.items() if key in entry}
     if unknown := sorted(entry.keys() - kinds.keys()):
         return f"unknown key {unknown[0]!r}: use {', '.join(kinds | optional)}"

@@ -375,13 +375,15 @@ class Board:
                 }
             )
 
-    def _onwards(self, exercise: Exercise, result: RunResult) -> Iterator[Text]:
+    def _onwards(self, exercise: Exercise, result: RunResult) -> Iterator[RenderableType]:
         """After an exercise that is done: what it does with the learner's own functions, and the next one."""
+        if exercise.afterwards:
+            yield Padding(self.text(exercise.afterwards), (1, 0, 1, 1), expand=False)
         rows = {_command(result): "what comes next"}
         if Path(result.submission) == Path("exercises"):
             demonstration = f".venv/bin/python -m exercises.{exercise.name} {exercise.arguments}".strip()
             rows = {demonstration: "see it at work"} | rows
-        return self._listed(rows)
+        yield from self._listed(rows)
 
     def _listed(self, commands: dict[str, str]) -> Iterator[Text]:
         """Commands, each with what it is for where all of that fits."""

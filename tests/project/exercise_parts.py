@@ -172,6 +172,7 @@ hints = [
   "REPLACE the second hint: which functions of torch to look for, and which case is easy to forget.",
   "REPLACE the third hint, which is nearly the answer: w.float().abs().max(), once w is known not to be empty.",
 ]
+afterwards = "REPLACE what to look at in the demonstration once it passes, and what to try next."
 """
 
 
@@ -260,12 +261,15 @@ def _placeholders(files: list[Path]) -> Iterator[str]:
 
 
 def _about_the_entry(exercise: Exercise) -> Iterator[str]:
-    texts = {"the title": exercise.title} | {f"hint {k}": hint for k, hint in enumerate(exercise.hints, 1)}
+    texts = {"the title": exercise.title, "afterwards": exercise.afterwards}
+    texts |= {f"hint {k}": hint for k, hint in enumerate(exercise.hints, 1)}
     for what, text in texts.items():
         if PLACEHOLDER.search(text):
             yield f"{SYLLABUS}: {what} has the word REPLACE"
     if len(exercise.title) > LONGEST_TITLE:
         yield f"{SYLLABUS}: the title has {len(exercise.title)} characters, more than {LONGEST_TITLE}"
+    if not exercise.afterwards:
+        yield f"{SYLLABUS}: there is no `afterwards`, which says what to look at and to try next once it passes"
     if exercise.points != POINTS:
         yield f"{SYLLABUS}: {exercise.points} points instead of {POINTS}"
     if "?" not in exercise.hints[0]:

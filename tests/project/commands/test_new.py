@@ -148,7 +148,7 @@ def test_what_is_left_to_replace_is_named(project, typed):
         "README.md: the table of exercises has no row `| ex17 ... |`",
     ):
         assert f"  {line}\n" in out
-    assert "\nex17_name: 13 things are missing\n" in out and "\nTo run next:\n" in out
+    assert "\nex17_name: 14 things are missing\n" in out and "\nTo run next:\n" in out
     for command in (
         "nox -s check -- ex17 --submission solutions",
         "nox -s tests -- --whole -k ex17",
@@ -202,6 +202,7 @@ FAULTS = {  # in which file, what is changed into what, and what is said
     "no-question": (SYLLABUS, "the largest value?", "the largest value.", "the first hint is no question"),
     "short-hint": (SYLLABUS, HINT, "Look closer.", "hint 2 has 40 characters or fewer"),
     "hint-twice": (SYLLABUS, THIRD_HINT, HINT, "two hints are the same"),
+    "no-afterwards": (SYLLABUS, "afterwards = ", "# ", "there is no `afterwards`"),
     "points": (SYLLABUS, ENTRY, ENTRY.replace("10", "12"), "12 points instead of 10"),
     "long-title": (
         SYLLABUS,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -200,6 +201,22 @@ def test_a_finished_exercise_says_where_to_go(show):
     text = show(result, exercises, one=True)
     assert "python -m" not in text
     assert "nox -s check -- --submission 'a class/anna'   what comes next" in text
+
+
+def test_a_finished_exercise_says_what_to_look_at(show):
+    exercises = [replace(exercise, afterwards="Look at the curve, and try 3 bits.") for exercise in course(1)]
+    text = show(result_of(law("passes", "passed"), exercises=exercises), exercises, one=True)
+    assert "Look at the curve, and try 3 bits." in text
+    wrong = law("fails", "failed", kind="wrong", failure=mistake())
+    assert "Look at the curve" not in show(result_of(wrong, exercises=exercises), exercises, one=True)
+
+
+def test_a_finished_board_says_what_to_try(show):
+    exercises = course(2)
+    result = result_of(law("passes", "passed"), exercises=exercises[:1])
+    assert "nox -s generate" in show(result, exercises[:1])
+    result.submission = "a class/anna"
+    assert "nox -s generate" not in show(result, exercises[:1])
 
 
 def test_what_a_failed_test_measured_is_no_figure(show):
