@@ -130,7 +130,7 @@ class Board:
             cases = self._explained_cases(function)
             same = bool(first) and bool(cases) and all(_causes(case) & first for case in cases)
             yield self._test(function, SAME if same else function.state)
-            for case in cases:
+            for case in [] if same else cases:
                 if case is not function:
                     yield self._law(case, SAME if _causes(case) & first else case.state)
                 first = first or _causes(case)

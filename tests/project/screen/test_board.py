@@ -313,6 +313,14 @@ def test_a_law_that_is_broken_for_the_same_cause_takes_one_line(show):
     assert {"✗ Law one. failed", "✗ Law two. same cause", "✗ Law three. same cause", "✗ Law four. failed"} <= {*lines}
 
 
+def test_laws_that_are_all_broken_for_the_cause_of_the_first_failure_have_no_lines(show):
+    first = law("one", "failed", kind="wrong", failure=mistake())
+    cases = [CaseResult(outcome="failed", kind="wrong", case=f"Law {n}.", failure=mistake()) for n in range(3)]
+    laws = combine("test_laws", 1, cases, "All laws.")
+    text = show(result_of(first, laws, exercises=course(1)), course(1), one=True)
+    assert re.search(r"All laws\. +same cause +0/1", text) and "Law 1" not in text
+
+
 def test_a_question_is_asked_once(show):
     """A diagnosis may have had no time: then the suite's own question says that it is the same mistake."""
     known = {"outcome": "failed", "kind": "wrong"}
