@@ -16,8 +16,10 @@ import argparse
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import threading
@@ -45,14 +47,20 @@ maintainers = command if whole else lambda session: session
 
 @command
 def check(session: nox.Session) -> None:
-    """The board: what passes, and what to do next. `-- ex03`: one exercise. `-- --help`: all options."""
+    """The board: what passes, and what to do next. `-- ex03`: one exercise; `-- ex01-ex05`: several; `-- --help`."""
     run("-m", "grader.commands.check", *session.posargs)
 
 
 @command
+def doctor(session: nox.Session) -> None:
+    """Is this machine fit for the kata? A line for each thing that it needs, with the remedy."""
+    run("-m", "grader.commands.doctor", *session.posargs)
+
+
+@command
 def generate(session: nox.Session) -> None:
-    """Text from the model at a bit width: `-- --bits 4 "ROMEO:"`."""
-    run("-m", "llm.generate", *session.posargs)
+    """Text from the model at a bit width, rounded by your own functions once they pass: `-- --bits 4 "ROMEO:"`."""
+    run("-m", "grader.commands.generate", *session.posargs)
 
 
 @command
@@ -134,6 +142,26 @@ def lock(session: nox.Session) -> None:
     run("-m", "uv", "pip", "compile", *options, *chosen, "--output-file", str(CONSTRAINTS), groups=("lock",))
     CONSTRAINTS.write_text(lock_header(project) + CONSTRAINTS.read_text())
     print(f"{CONSTRAINTS.name} is current; the next command installs what changed.")
+
+
+def meant(argv: list[str], sessions: set[str]) -> str:
+    """The command that was meant where the `--` before a command's arguments is missing; empty if nothing is.
+
+    argv:     what nox was given; it takes every word after -s for a session
+    sessions: the names of all
+    """
+    own, arguments = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    flag = next((index for index, word in enumerate(own) if word in ("-s", "-e", "--session", "--sessions")), len(own))
+    words = [*itertools.takewhile(lambda word: not word.startswith("-"), own[flag + 1 :])]
+    if not set(words) - sessions:
+        return ""
+    if words[0] in sessions:
+        command, *arguments = [*words, *arguments]
+    elif words[0].startswith("ex"):
+        command, arguments = "check", [*words, *arguments]
+    else:
+        return ""
+    return shlex.join(["nox", "-s", command, "--", *arguments])
 
 
 def tests_arguments(given: list[str]) -> list[str]:
@@ -299,3 +327,10 @@ def _hash(*texts: str) -> str:
 
 def _project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+if __name__ == "user_nox_module":  # the name under which nox imports this file
+    names = {name for name, value in vars().items() if hasattr(value, "venv_backend")}
+    if right := meant(sys.argv[1:], names):
+        print(f"error: `--` is missing before a command's arguments: {right}", file=sys.stderr)
+        sys.exit(2)

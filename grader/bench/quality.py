@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from grader.suite import load_exercise
 from grader.suite.host import host
+from grader.suite.pytorch_quantization import choose_engine, without_deprecation_warnings
 from llm.checkpoint import load_gpt
 from llm.corpus import calibration_tokens, held_out_tokens
 from llm.evaluate import window_nats
@@ -69,6 +69,7 @@ class Bench:
     """Makes a Row of a model; the nats of the float32 GPT are what each is compared with."""
 
     def __init__(self, submission: Path, windows: int):
+        choose_engine()
         self.ex: dict[int, ModuleType] = {n: load_exercise.load(submission, name) for n, name in EXERCISES.items()}
         self.gpt = load_gpt().eval()
         self.context = self.gpt.config.block_size
@@ -118,8 +119,7 @@ class Bench:
 
     def int8(self, what: str, gpt: GPT) -> Iterator[Row]:
         yield self.row(what, "INT8 Linears, a scale a token", self.ex[5].swap_linears(gpt), self.bits(8, "row"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_deprecation_warnings():
             dynamic = self.ex[8].dynamic_int8(gpt)
         yield self.row(what, "INT8 quantize_dynamic", dynamic, self.bits(8, "tensor"))
 

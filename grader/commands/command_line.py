@@ -4,10 +4,13 @@ import argparse
 import contextlib
 import math
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NoReturn
 
 from grader.results import syllabus
 from grader.results.errors import UsageError
@@ -17,6 +20,14 @@ from grader.run.suite_process import StartError
 
 CLASS_SEED = 1  # unless another is given
 FAULTS = (UsageError, StartError)  # of the command line, or of the installation
+RANGE = re.compile(r"(ex\d+\w*)-(ex\w*|\d*)")  # ex01-ex05; also what is nearly one: ex01-5
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; `{self.prog} --help` lists the options")
 
 
 def outcome(command: Callable[[], int]) -> int:
@@ -71,6 +82,27 @@ def deadline_of(most: float) -> Callable[[str], float]:
         return seconds
 
     return read
+
+
+def named(words: Sequence[str], exercises: Sequence[Exercise]) -> list[Exercise]:
+    """The exercises that these words name, each once, in the order of the syllabus; none waits for another.
+
+    words:  names ("ex03", "ex03_error_growth") and ranges ("ex01-ex05", both ends included)
+    raises: UsageError
+    """
+    wanted: set[str] = set()
+    for word in words:
+        ends = RANGE.fullmatch(word)
+        if not ends:
+            wanted.add(syllabus.find(word, exercises).name)
+            continue
+        if not ends[2].startswith("ex"):
+            raise UsageError(f"{word} is not a range: name both ends in full, as in ex01-ex05")
+        first, last = (exercises.index(syllabus.find(end, exercises)) for end in ends.groups())
+        if first > last:
+            raise UsageError(f"the range {word} runs backwards: type {ends[2]}-{ends[1]}")
+        wanted |= {exercise.name for exercise in exercises[first : last + 1]}
+    return [replace(exercise, needs=()) for exercise in exercises if exercise.name in wanted]
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:

@@ -105,13 +105,12 @@ class SandboxedStudent:
     def run(
         self,
         argv: list[str],
-        called: str = "main(argv)",
         shape: GPTConfig | None = None,
         largest_file: int | None = None,
         prints: bool = True,
     ) -> Ran:
         self.last_call, self._last_method = "main", ("", "")
-        with self._marks("main", (argv,), {}, called):
+        with self._marks("main", (argv,), {}):
             asked = (self._exercise, [str(a) for a in argv], shape, largest_file, prints)
             said = self._workers.student.ask("run", *asked)
         code, out, err, tokens, seen = said
@@ -171,14 +170,14 @@ class SandboxedStudent:
         self._changed[id(own)] = own, now  # kept alive: an id is not to be used again
 
     @contextlib.contextmanager
-    def _marks(self, name: str, args: tuple, kwargs: dict, call: str = "") -> Iterator[None]:
+    def _marks(self, name: str, args: tuple, kwargs: dict) -> Iterator[None]:
         """Tells where in the student's code an exception came from, by the frames that came with it."""
         try:
             yield
         except (Exception, SystemExit) as error:
             frames: list[FrameSummary] | None = getattr(error, "_kata_frames", None)
             if frames is not None:
-                error._kata_origin = Origin.of(self._exercise, name, args, kwargs, list(frames), call)
+                error._kata_origin = Origin.of(self._exercise, name, args, kwargs, list(frames))
             raise
 
 

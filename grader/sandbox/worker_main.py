@@ -24,9 +24,10 @@ from grader.suite import load_exercise
 from grader.suite.calls_in_turn import results_in_turn
 from grader.suite.load_exercise import LoadError, not_started
 from grader.suite.marshal import Packed, change, module_of, pack, refuse, tensors_within, unpack
+from grader.suite.pytorch_quantization import choose_engine, without_deprecation_warnings
 from grader.suite.reachable_tensors import held_tensors
 from grader.suite.script_run import run_script
-from grader.suite.student import settings, without_pytorchs_warnings
+from grader.suite.student import settings
 from llm.model import GPTConfig
 
 NOTES = 3  # of an exception that travel
@@ -50,6 +51,7 @@ class Worker:
         self.objects: dict[int, Any] = {}  # what the trusted side has handles on
         self.modules: dict[int, nn.Module] = {}  # the student's copies of the suite's modules
         self.made = 0
+        choose_engine()
 
     def serve(self) -> None:
         while True:
@@ -152,8 +154,10 @@ class Worker:
     def on_engine(self, name: str) -> None:
         torch.backends.quantized.engine = name
 
-    def on_run(self, exercise: str, argv: list[str], breaks: str, shape: GPTConfig | None) -> tuple:
-        ran = run_script(self._function(exercise, "main"), argv, breaks, shape)
+    def on_run(
+        self, exercise: str, argv: list[str], shape: GPTConfig | None, largest_file: int | None, prints: bool
+    ) -> tuple:
+        ran = run_script(self._function(exercise, "main"), argv, shape, largest_file, prints)
         faulthandler.enable()  # again for this process, should the script have had it for its own stream
         return ran.code, ran.stdout, ran.stderr, ran.tokens, ran.seen
 
@@ -173,7 +177,7 @@ class Worker:
     def _called(self, function: Callable, args: Any, kwargs: Any, packed: bool = False) -> tuple:
         """packed: whether the function's result is packed already"""
         theirs, their_kwargs = unpack((args, kwargs), self._resolve)
-        with without_pytorchs_warnings():
+        with without_deprecation_warnings():
             try:
                 result = function(*theirs, **their_kwargs)
             except BaseException as error:

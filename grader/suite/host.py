@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from grader.results.model import Host
+from grader.suite.pytorch_quantization import engines
 
 # Instructions that multiply and add int8 in one step (names of torch.cpu.get_capabilities): without them int8 is slow.
 INT8_DOT_PRODUCTS = ("avx512_vnni", "avx_vnni", "amx_int8", "dot", "i8mm")
@@ -24,7 +25,7 @@ def host() -> Host:
         python=platform.python_version(),
         torch=torch.__version__,
         int8_dot_products=any(abilities.get(name, False) for name in INT8_DOT_PRODUCTS),
-        quantized_engines=[engine for engine in torch.backends.quantized.supported_engines if engine != "none"],
+        quantized_engines=engines(),
     )
 
 

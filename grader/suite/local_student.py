@@ -91,7 +91,6 @@ class LocalStudent:
     def run(
         self,
         argv: list[str],
-        called: str = "main(argv)",
         shape: GPTConfig | None = None,
         largest_file: int | None = None,
         prints: bool = True,
@@ -102,7 +101,7 @@ class LocalStudent:
         try:
             return run_script(main, argv, shape, largest_file, prints)
         except Exception as error:
-            self._mark(error, "main", (argv,), {}, called)
+            self._mark(error, "main", (argv,), {})
             raise
 
     def fresh(self, function: str, file: str, then: tuple = ()) -> Any:
@@ -204,10 +203,10 @@ class LocalStudent:
     def _note_change(self, own: Tensor, now: Tensor) -> None:
         self._changed[id(own)] = own, now  # kept alive: an id is not to be used again
 
-    def _mark(self, error: BaseException, name: str, args: tuple, kwargs: dict, call: str = "") -> None:
+    def _mark(self, error: BaseException, name: str, args: tuple, kwargs: dict) -> None:
         if origin(error) is None:
             frames = load_exercise.frames(error, self.submission)
-            error._kata_origin = Origin.of(self._exercise, name, args, kwargs, frames, call)
+            error._kata_origin = Origin.of(self._exercise, name, args, kwargs, frames)
 
 
 class LocalHandle:

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import io
 import os
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -21,12 +22,26 @@ TEXT_LIMIT = 200_000  # characters kept of what a script prints
 
 
 class Printed:
-    """A stream for sys.stdout or sys.stderr with all that a real one has: a buffer, an encoding, a file descriptor."""
+    """A stream for sys.stdout or sys.stderr with all that a real one has: a buffer, an encoding, a file descriptor.
 
-    def __init__(self):
+    closed: whatever is written fails, as after `> /dev/full`
+    """
+
+    def __init__(self, closed: bool = False):
         self._file = _appended()
-        end = open(os.dup(self._file.fileno()), "wb")  # noqa: SIM115 (a script may keep it: nobody closes it for it)
+        place = os.open(os.devnull, os.O_RDONLY) if closed else os.dup(self._file.fileno())
+        end = open(place, "wb")  # noqa: SIM115 (a script may keep it: nobody closes it for it)
         self.stream = io.TextIOWrapper(end, "utf-8", "backslashreplace", write_through=True)
+
+    def flush(self) -> str:
+        """What the interpreter says and does at its end: why the last words could not be written, or nothing."""
+        try:
+            self.stream.flush()
+        except ValueError:  # a script may have closed it
+            return ""
+        except OSError as error:
+            return f"Exception ignored while flushing sys.stdout: {error}\n"
+        return ""
 
     def end(self) -> str:
         """The last of what was printed."""
@@ -38,24 +53,33 @@ class Printed:
         return text
 
 
-def run_script(main: Callable, argv: list[str], breaks: str = "", shape: GPTConfig | None = None) -> Ran:
+def run_script(
+    main: Callable,
+    argv: list[str],
+    shape: GPTConfig | None = None,
+    largest_file: int | None = None,
+    prints: bool = True,
+) -> Ran:
     """What main(argv) did, as the interpreter would run it.
 
-    breaks, shape: as in grader.suite.student.Student.run
-    raises:        what main raises, but for SystemExit
+    shape, largest_file, prints: as in grader.suite.student.Student.run
+    raises: what main raises, but for SystemExit
     """
-    out, err = Printed(), Printed()
+    out, err = Printed(closed=not prints), Printed()
     streams = contextlib.redirect_stdout(out.stream), contextlib.redirect_stderr(err.stream)
     try:
-        with streams[0], streams[1], own_logging(), watched(breaks, shape) as readers:
+        with streams[0], streams[1], own_logging(), watched(shape) as readers, files_up_to(largest_file):
             try:
                 code = main([str(argument) for argument in argv])
             except SystemExit as stop:
                 code = stop.code
     finally:
+        unwritten = out.flush()
         stdout, stderr = out.end(), err.end()
     if not isinstance(code, int | None):  # as the interpreter does it: anything else is printed, and means 1
         code, stderr = 1, f"{stderr}{code}\n"[-TEXT_LIMIT:]
+    if unwritten and not code:  # the interpreter's code for output that was lost
+        code, stderr = 120, f"{stderr}{unwritten}"[-TEXT_LIMIT:]
     return Ran(int(code or 0), stdout, stderr, *readers.counts())
 
 
@@ -98,15 +122,29 @@ class Readers:
 
 
 @contextlib.contextmanager
-def watched(breaks: str, shape: GPTConfig | None) -> Iterator[Readers]:
-    """While this lasts, every reading of a GPT is noted, and ends with an OSError of these words, if there are any."""
+def files_up_to(size: int | None) -> Iterator[None]:
+    """While this lasts, no file can grow beyond so many bytes, whoever writes it here or in a process started here.
+
+    To the writer this is a full disk: a write stops midway and fails, in Python (which ignores the signal SIGXFSZ) with
+    an OSError, in torch.save with a RuntimeError. None: no limit but the one that is there.
+    """
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextlib.contextmanager
+def watched(shape: GPTConfig | None) -> Iterator[Readers]:
+    """While this lasts, every reading of a GPT is noted."""
     readers, forward, call = Readers(shape), GPT.forward, GPT.__call__
 
     def seen(model: GPT, ids: Any) -> None:
         if not torch.compiler.is_compiling():  # there is nothing to read then, and no file to write in
             readers.note(model, ids)
-            if breaks:
-                raise OSError(breaks)
 
     def watched_forward(self: GPT, ids: Tensor, *args, **kwargs) -> Tensor:
         seen(self, ids)

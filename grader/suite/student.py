@@ -8,7 +8,7 @@ could judge itself.
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from traceback import FrameSummary
 from typing import TYPE_CHECKING, Any, Protocol
@@ -66,14 +66,12 @@ class Student(Protocol):
     def run(
         self,
         argv: list[str],
-        called: str = "main(argv)",
         shape: GPTConfig | None = None,
         largest_file: int | None = None,
         prints: bool = True,
     ) -> "Ran":
         """The exercise's main(argv), its exit code and what it printed.
 
-        called:       the call in a learner's words, without temporary paths: for an exception that main raises
         shape:        of the GPTs whose reading counts; None: of all
         largest_file: bytes beyond which no file grows meanwhile: a full disk; None: no limit
         prints:       whether its standard output can be written to
@@ -174,19 +172,27 @@ class Origin:
     frames: tuple[FrameSummary, ...]
 
     @classmethod
-    def of(
-        cls, exercise: str, name: str, args: tuple, kwargs: dict, frames: list[FrameSummary], call: str = ""
-    ) -> "Origin":
-        """call: what was called, in other words than the arguments give"""
+    def of(cls, exercise: str, name: str, args: tuple, kwargs: dict, frames: list[FrameSummary]) -> "Origin":
         own = [k for k, frame in enumerate(frames) if Path(frame.filename).stem == exercise]
         frames = frames[own[-1] if own else -1 :]
         where = (Path(frames[0].filename), frames[0].lineno) if frames else (None, None)
-        return cls(name, call or call_in_words(name, args, kwargs), *where, tuple(frames))
+        return cls(name, call_in_words(name, args, kwargs), *where, tuple(frames))
 
 
 def origin(error: BaseException) -> Origin | None:
     """The student's frame an exception left through; None for the suite's own exceptions."""
     return getattr(error, "_kata_origin", None)
+
+
+@contextlib.contextmanager
+def named(call: str) -> Iterator[None]:
+    """Where the student's code raises an error in here, the learner reads that this was called: `load_int8(P)`."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if came_from := origin(error):
+            error._kata_origin = replace(came_from, call=call)
+        raise
 
 
 class Returned:

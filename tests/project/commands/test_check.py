@@ -13,7 +13,7 @@ from textwrap import indent
 import pytest
 
 from grader.commands import check
-from grader.results import hints, syllabus
+from grader.results import hints, passed_before, syllabus
 from grader.results.failure import Failure
 from grader.results.model import CaseResult, ExerciseResult, RunResult, combine
 from grader.results.paths import ROOT
@@ -35,6 +35,7 @@ def plain_surroundings(monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(hints, "MEMORY", tmp_path / ".kata" / "hints.json")
+    monkeypatch.setattr(passed_before, "MEMORY", tmp_path / ".kata" / "passed.json")
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def pretend(monkeypatch):
     asked = []
 
     def given(outcome: str, kind: str = ""):
-        def run(exercises, submission, shown, seed, progress):
+        def run(exercises, submission, shown, seed, progress, quick_first):
             asked.extend(exercise.name for exercise in exercises)
             case = CaseResult(outcome=outcome, kind=kind, failure=Failure(summary="why"))
             results = [
@@ -126,6 +127,48 @@ def test_only_what_was_asked_for_runs(typed, pretend):
         assert asked == ["ex01_round_trip"]
 
 
+@pytest.mark.parametrize(
+    "argv, numbers",
+    [
+        (["ex01", "ex02"], [1, 2]),
+        (["ex03", "ex01", "ex03_error_growth"], [1, 3]),
+        (["ex02-ex05"], [2, 3, 4, 5]),
+        (["ex02_per_channel-ex03"], [2, 3]),
+        (["ex04-ex04"], [4]),
+        (["ex01", "ex03-ex04", "ex04", "ex06"], [1, 3, 4, 6]),
+        (["ex01", "--seed", "7", "ex03", "--plain", "ex05"], [1, 3, 5]),
+        (["--seed", "7", "ex02"], [2]),
+    ],
+    ids=lambda value: " ".join(map(str, value)),
+)
+def test_several_exercises_may_be_named(typed, pretend, argv, numbers):
+    asked = pretend("passed")
+    code, out, _ = typed(*argv)
+    assert code == 0
+    assert [int(name[2:4]) for name in asked] == numbers
+    board = re.findall(r"^ \S (ex\d\d)  ", out, re.MULTILINE)
+    assert [int(name[2:]) for name in board] == numbers
+    assert len(numbers) == 1 or "core exercises" in out
+
+
+@pytest.mark.parametrize("outcome, code", [("passed", 0), ("undecided", 0), ("failed", 1)])
+def test_several_names_count_whatever_their_track(typed, pretend, outcome, code):
+    pretend(outcome)
+    beyond = next(exercise.short for exercise in syllabus.load() if exercise.track == "beyond")
+    assert typed(beyond, "ex01")[0] == code
+
+
+def test_what_is_named_waits_for_nothing(typed, submission):
+    """ex01 fails, and ex02, which needs it, is run all the same."""
+    folder = submission("def round_trip(w, bits=8):\n    return w\n")
+    shutil.copy(SOLUTIONS / "ex02_per_channel.py", folder)
+    code, out, _ = typed("ex01", "ex02", "--submission", folder)
+    assert code == 1
+    assert re.search(r"ex01 .* failed", out)
+    assert re.search(r"ex02 .* passed", out)
+    assert "waiting" not in out
+
+
 def test_json_and_seed(typed, pretend, tmp_path):
     pretend("passed")
     file = tmp_path / "result.json"
@@ -182,8 +225,14 @@ def test_hints_begin_again_when_their_memory_is_no_memory(typed):
         (["exercises/ex03_error_growth.py"], "did you mean ex03?"),
         (["nothing"], "There are ex01, ex02"),
         (["--hint", "ex0"], "no exercise is called 'ex0'"),
-        (["ex01", "ex02"], "unrecognized arguments: ex02"),
+        (["ex01", "ex2"], "did you mean ex02?"),
+        (["ex01-ex99"], "no exercise is called 'ex99'"),
+        (["ex01-5"], "ex01-5 is not a range: name both ends in full, as in ex01-ex05"),
+        (["ex01-"], "ex01- is not a range"),
+        (["ex05-ex01"], "the range ex05-ex01 runs backwards: type ex01-ex05"),
+        (["ex03-error-growth"], "did you mean ex03?"),
         (["ex01", "--track", "core"], "ex01 and --track"),
+        (["ex01-ex03", "--hint", "ex02"], "ex01-ex03 and --hint"),
         (["--submission", "no/such/folder"], "no/such/folder does not exist"),
         (["--submission", "pyproject.toml"], "pyproject.toml is a file"),
         (["--json", "no/such/folder/result.json"], "create the folder no/such/folder"),
@@ -203,12 +252,39 @@ def test_a_wrong_command_line_gets_one_line_and_runs_nothing(typed, pretend, arg
     assert (out, asked) == ("", [])
 
 
+def nox(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "nox", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "typed, meant",
+    [
+        ("-s check ex01", "nox -s check -- ex01"),
+        ("-s check ex01 ex02 -- --plain", "nox -s check -- ex01 ex02 --plain"),
+        ("-s ex03", "nox -s check -- ex03"),
+        ("--sessions bench claims", "nox -s bench -- claims"),
+    ],
+)
+def test_arguments_without_the_dashes_before_them_name_the_right_command(typed, meant):
+    done = nox(*typed.split())
+    assert done.returncode == 2
+    assert one_line(done.stderr).endswith(f"before a command's arguments: {meant}\n")
+    assert done.stdout == ""
+
+
+def test_what_nox_itself_refuses_is_shown_in_readme():
+    done = nox("ex01")
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[-1].partition(": ")[2]
+    assert said == "error: Unknown argument(s) 'ex01'."
+    assert f"nox: {said}" in (ROOT / "README.md").read_text()
+
+
 def test_nox_passes_arguments_and_exit_codes_through():
-    nox = subprocess.run(
-        [sys.executable, "-m", "nox", "-s", "check", "--", "ex1"], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert nox.returncode == 2
-    assert "did you mean ex01?" in nox.stderr
+    done = nox("-s", "check", "--", "ex1")
+    assert done.returncode == 2
+    assert "did you mean ex01?" in done.stderr
 
 
 # ---- real runs -------------------------------------------------------------------------------------------------------
@@ -283,7 +359,7 @@ def test_a_syntax_error_has_file_line_and_caret(typed, submission):
     assert code == 1
     assert re.search(r"ex01 .* error +0/10", out)
     assert squeezed(f"{EX01}:2: invalid syntax") in squeezed(out)
-    assert re.search(r"y = \(1 \+\* 2\)\n +\^", out)
+    assert re.search(r"y = \(1 \+\* 2\)[ │]*\n[ │]+\^", out)
 
 
 def test_a_missing_text_is_the_installations_fault(typed, monkeypatch, tmp_path):

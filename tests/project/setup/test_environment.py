@@ -305,6 +305,30 @@ def test_the_command_is_quick_to_start():
     assert float(seconds) < 0.5
 
 
+@pytest.mark.parametrize(
+    "given, right",
+    [
+        ("-s check ex01", "nox -s check -- ex01"),
+        ("-s check ex01-ex03 -- --track core", "nox -s check -- ex01-ex03 --track core"),
+        ("-R --session bench claims -v", "nox -s bench -- claims"),
+        ("-s ex03_error_growth", "nox -s check -- ex03_error_growth"),
+        ("-s check -- ex01", ""),
+        ("-s check bench -- claims", ""),
+        ("-s chekc", ""),
+        ("-s", ""),
+        ("--list", ""),
+        ("", ""),
+        ("-- -s check ex01", ""),
+    ],
+)
+def test_missing_dashes_are_noticed(given, right):
+    assert noxfile.meant(given.split(), {"check", "bench"}) == right
+
+
+def test_a_prompt_stays_one_argument():
+    assert noxfile.meant(["-s", "generate", "O Romeo"], {"generate"}) == "nox -s generate -- 'O Romeo'"
+
+
 def test_the_code_is_formatted_and_checked():
     for arguments in (["check"], ["format", "--check"]):
         ruff = subprocess.run([sys.executable, "-m", "ruff", *arguments, "."], cwd=ROOT, capture_output=True, text=True)
