@@ -1,15 +1,15 @@
 """ex01  Round trip: weights to codes and back
 
-A trained weight is a float32 number of 4 bytes. Quantized, it is a small integer, its code q, of 1 byte or less; one
-number for the whole tensor, the scale s, says how far apart two neighbouring codes are.
+A trained weight is a float32 number of 4 bytes. Quantized, it is a small integer of 1 byte or less, its code q. One
+number for the whole tensor, the scale s, is the step between two neighbouring codes.
 
     qmax = 2**(bits - 1) - 1          8 bits: 127, 4 bits: 7, 2 bits: 1
-    s = max|w| / qmax                 so that the largest weight lands on the last code
+    s = max|w| / qmax                 so that the largest |w| gets the last code, qmax
     q = round(w / s)                  in [-qmax, qmax], as torch.int8
-    w' = q * s                        the reconstruction: w again, nearly
+    w' = q * s                        the reconstruction: nearly w
 
-Rounding moves w / s by at most one half, so no weight moves by more than s / 2, however large or small it is itself.
-The grid is symmetric: zero is a code of its own, q of -w is -q, and the code -128 stays unused.
+Rounding moves w / s by at most one half. So no weight moves by more than s / 2, whether it is large or small. The grid
+is symmetric: 0 is a code, the code of -w is minus the code of w, and the code -128 is never used.
 
 Why it matters: 1 billion parameters take 4 GB in float32, 1 GB in int8 and 500 MB in int4, and processors multiply
 small integers faster. When it passes, run `python -m exercises.ex01_round_trip` and look at 8, 4 and 2 bits.
@@ -25,21 +25,23 @@ from torch import Tensor
 def symmetric_scale(w: Tensor, bits: int = 8) -> Tensor:
     """The step between two neighbouring codes of a symmetric grid.
 
-    w:       any shape; any floating-point precision, taken as float32; all zeros, or max|w| from 1e-30 to 1e37
-    returns: () float32, > 0; the largest |w| lands on the last code, qmax. All zeros: any positive finite number
-    raises:  ValueError for an empty or non-finite w, or bits outside 2..8
+    w:       any shape and floating-point precision, converted to float32 first; zeros, or max|w| from 1e-30 to 1e37
+    bits:    the width of a code, 2 to 8
+    returns: a number > 0, max|w| / qmax: a float32 tensor of shape (), or a Python number. Where w is all zeros, any
+             positive finite number
+    raises:  ValueError for an empty w, for NaN or infinity in w, and for other bits
     """
     qmax = checked_qmax(w, bits)
     # float32 first: in half precision the division alone would cost more than the rounding to codes
     largest = w.float().abs().max()
-    # a tensor of zeros has no step of its own; any will do, but 0 / 0 would be NaN
+    # zeros have no step of their own: any number will do but 0, because 0 / 0 is NaN
     return torch.where(largest > 0, largest / qmax, 1.0)
 
 
 def quantize(w: Tensor, scale: Tensor | float, bits: int = 8) -> Tensor:
     """The nearest code of every weight, ties to the even code, clamped to the grid.
 
-    w:       any shape, any floating-point precision
+    w, bits: as symmetric_scale takes them
     scale:   a number > 0, not always the one that symmetric_scale would choose for w
     returns: w.shape int8, in [-qmax, qmax]
     raises:  ValueError as symmetric_scale
@@ -53,14 +55,16 @@ def dequantize(q: Tensor, scale: Tensor | float) -> Tensor:
     """The weights that the codes stand for: q * scale.
 
     q:       any shape int8
+    scale:   a number > 0
     returns: q.shape float32
     """
     return q.float() * scale
 
 
 def round_trip(w: Tensor, bits: int = 8) -> Tensor:
-    """w as it comes back from its codes.
+    """The reconstruction of w: quantized with its own scale, and dequantized.
 
+    w, bits: as symmetric_scale takes them
     returns: w.shape float32, each element within s / 2 of w
     raises:  ValueError as symmetric_scale
     """
@@ -69,7 +73,7 @@ def round_trip(w: Tensor, bits: int = 8) -> Tensor:
 
 
 def checked_qmax(w: Tensor, bits: int) -> int:
-    """The last code of the grid, once w and bits are fit for it."""
+    """The last code of the grid. Raises ValueError for a w or bits that cannot be quantized."""
     if not 2 <= bits <= 8:
         raise ValueError(f"bits is {bits}: use 2 to 8")
     if w.numel() == 0:
@@ -90,7 +94,8 @@ def demonstration() -> None:
         error = (rebuilt - row).abs().max().item()
         print(f"{bits} bits: {2**bits - 1} codes, step {symmetric_scale(row, bits):.4f}, largest error {error:.4f}")
         print(text_plot({".": row.tolist(), "#": rebuilt.tolist()}), end="\n\n")
-    print("'.' is the weight, '#' its reconstruction: 8 bits cover the curve, 4 bits climb stairs, 2 bits lost it.")
+    print("'.' is the weight, '#' its reconstruction. With 8 bits the two look the same. With 4 bits there are stairs.")
+    print("With 2 bits, three codes are left, and the shape is lost.")
 
 
 if __name__ == "__main__":

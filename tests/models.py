@@ -1,7 +1,6 @@
 """What suites ask of a quantized model, wherever its codes are kept."""
 
 import io
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grader.suite.student import quantized_engine
 from tests import oracle
 from tests.messages import fail
 
@@ -62,14 +60,13 @@ def check_no_float_weight(layer: Any, model: nn.Module, called: str, anywhere: b
             other = next(
                 (o for o in linears_by_name if o != name and linears_by_name[o] == linears_by_name.get(name)), ""
             )
-            kind = (
-                f"the same module as `{other.removesuffix('.weight')}`, " * bool(other)
-                + f"a {str(dtype).removeprefix('torch.')} tensor of shape {shape}"
-            )
+            kind = f"a {str(dtype).removeprefix('torch.')} tensor of shape {shape}"
+            if other:
+                kind += f": its Linear is also called `{other.removesuffix('.weight')}`"
             if not (sizes[size] <= allowed[size] or name in others):
                 fail(
                     called,
-                    f"`{name}` {place}is {kind}",
+                    f"{f'`{name}`' if name else 'something in the layer'} {place}is {kind}",
                     "no float copy of a weight: codes are meant to replace it",
                     LEFT,
                 )
@@ -104,8 +101,41 @@ def on_disk(state: Any) -> int:
     return len(file.getvalue())
 
 
-def torch_dynamic(model: nn.Module, engine: str | None = None) -> nn.Module:
-    """PyTorch's quantize_dynamic with one of its engines, whose setting is put back."""
-    with warnings.catch_warnings(), quantized_engine(engine or torch.backends.quantized.engine):
-        warnings.simplefilter("ignore")
-        return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+def changed(now: nn.Module, before: nn.Module) -> str:
+    """In words, how a model differs from what it was: in its tensors, what is trained, its modes. Else empty."""
+    return changed_tensors(now, before) or changed_mode(modes(now), modes(before))
+
+
+def changed_tensors(now: nn.Module, before: nn.Module) -> str:
+    """In words, a parameter or buffer of a model that is no longer as it was; else empty."""
+    ours, theirs = before.state_dict(), now.state_dict()
+    if lost := ours.keys() - theirs.keys():
+        return f"the model itself lost `{min(lost)}`"
+    if added := theirs.keys() - ours.keys():
+        return f"the model itself has a new `{min(added)}`"
+    for name, tensor in ours.items():
+        if theirs[name].dtype != tensor.dtype:
+            return f"`{name}` of the model is {theirs[name].dtype} now, it was {tensor.dtype}".replace("torch.", "")
+        if not torch.equal(theirs[name], tensor):
+            return f"`{name}` of the model has other values than before"
+    trained = dict(now.named_parameters())
+    for name, parameter in before.named_parameters():
+        if name in trained and trained[name].requires_grad != parameter.requires_grad:
+            return f"`{name}`.requires_grad was {parameter.requires_grad} and is {trained[name].requires_grad} now"
+    return ""
+
+
+def changed_mode(now: dict[str, bool], before: dict[str, bool]) -> str:
+    """In words, one of the parts whose mode is no longer as it was; else empty."""
+    changes, mode = [name for name in before if before[name] != now[name]], {True: "train", False: "eval"}
+    if not changes:
+        return ""
+    part = f"`{changes[-1]}`, in a model in {mode[before['']]} mode," if changes[-1] else "the model itself"
+    was, is_now = mode[before[changes[-1]]], mode[now[changes[-1]]]
+    others = f" ({len(changes)} of {len(before)} parts changed)" * (len(changes) > 1)
+    return f"{part} was in {was} mode before the call and is in {is_now} mode after it{others}"
+
+
+def modes(model: nn.Module) -> dict[str, bool]:
+    """By the name of every part, whether the part is in train mode."""
+    return {name: module.training for name, module in model.named_modules()}

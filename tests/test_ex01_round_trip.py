@@ -20,6 +20,7 @@ from tests.messages import (
     percent,
     values,
 )
+from tests.values_alone import ORDER, check_function, layouts
 
 EVERY_WIDTH = [8, 7, 6, 5, 4, 3, 2]
 WIDTHS = pytest.mark.parametrize("bits", EVERY_WIDTH, ids=lambda bits: f"int{bits}")
@@ -78,7 +79,7 @@ def test_ties_go_to_the_even_code(student, rng):
     halves = torch.cat([halves, torch.randint(-101, 101, (20,), generator=rng) + 0.5])
     for exponent in (-7, 0, 3):  # powers of two divide exactly, so these really are ties
         step = 2.0**exponent
-        for scale in (step, torch.tensor(step)):
+        for scale in (step, torch.tensor(step), *[int(step)] * (step >= 1)):
             called = f"quantize(w, {scale}), w = n + 1/2 steps"
             got = check_tensor(student.quantize(halves * step, scale), called, halves.shape, torch.int8)
             want = torch.tensor([round(h) for h in halves.tolist()])
@@ -243,7 +244,8 @@ def sizes(weights):
         "the tiniest weights, max|w| = 1e-30": tiny,
         "huge weights, max|w| = 1e37": tiny * 1e37 * 1e30,
         "many huge weights, whose sum is infinite": torch.full((32, 32), 1e37),
-        "all weights equal": torch.full((3, 5), -1.7),
+        "all weights equal, negative": torch.full((3, 5), -1.7),
+        "all weights equal, positive": torch.full((3, 5), 0.3),
     }
 
 
@@ -262,22 +264,61 @@ def shapes(weights):
         "one weight, shape ()": torch.tensor(-0.3),
         "one weight, shape (1, 1, 1)": torch.tensor([[[2.5]]]),
         "4-D": weights.view(4, 16, 6, 8),
+        "3-D, transposed in memory": layouts(weights.view(4, 16, 48))["transposed in memory"],
     }
 
 
 def _any_size(student, weights):
-    """Weights of any size will do."""
+    """Weights may be tiny or huge."""
     _check_scale_codes_and_bound(student, sizes(weights))
 
 
 def _any_dtype(student, weights):
-    """Weights of any float dtype will do."""
+    """Weights may have any float dtype."""
     _check_scale_codes_and_bound(student, dtypes(weights))
 
 
 def _any_shape(student, weights):
-    """Any shape and any layout in memory will do."""
+    """Weights may have any shape and any order in memory."""
     _check_scale_codes_and_bound(student, shapes(weights))
+    codes = torch.arange(-60, 60).to(torch.int8).view(4, 5, 6)
+    for what, q in layouts(codes).items():
+        called = f"dequantize(q, 0.5), q (4, 5, 6), {what}"
+        got = check_tensor(student.dequantize(q, 0.5), called, q.shape, torch.float32)
+        oracle.check_close(got, codes / 2, torch.zeros(()), called, "the code times the scale", ORDER)
+
+
+def _only_values_count(student, weights):
+    """Answers depend on values alone."""
+    parts = weights[:6, :5].clone(), weights[6:12, 5:10] * 8, weights[12:18, 10:15] / 8  # then larger, then smaller
+
+    def check_scale(got, arguments, called, think):
+        step = oracle.scale(*arguments)
+        if not oracle.same_scales(torch.tensor(check_number(got, called)).double(), step):
+            fail(called, check_number(got, called), step, think)
+
+    def check_codes(got, arguments, called, think):
+        w, step, bits = arguments
+        oracle.check_codes(check_tensor(got, called, w.shape, torch.int8), w, step, bits, called, think)
+
+    def check_way_back(got, arguments, called, think):
+        q, step = arguments
+        want = q.double() * step.double()
+        check_tensor(got, called, q.shape, torch.float32)
+        oracle.check_close(got, want, want.abs() * oracle.CODE_TIMES_SCALE, called, "the code times the scale", think)
+
+    def check_round_trip(got, arguments, called, think):
+        w, bits = arguments
+        check_tensor(got, called, w.shape, torch.float32)
+        oracle.check_bound(got, w, oracle.scale(w, bits), called, think)
+
+    of_4_bits = [(w, 4) for w in parts]
+    with_scales = [(w, _float32_scale(w, 4), 4) for w in parts]
+    way_back = [(oracle.codes(w, step, 4).to(torch.int8), step) for w, step, _ in with_scales]
+    check_function(student, "symmetric_scale", of_4_bits, check_scale, "symmetric_scale(w, 4)")
+    check_function(student, "quantize", with_scales, check_codes, "quantize(w, scale, 4)")
+    check_function(student, "dequantize", way_back, check_way_back, "dequantize(q, scale)")
+    check_function(student, "round_trip", of_4_bits, check_round_trip, "round_trip(w, 4)")
 
 
 def _check_scale_codes_and_bound(student, cases):
@@ -300,7 +341,7 @@ def _check_scale_codes_and_bound(student, cases):
 
 
 def _zeros(student, weights):
-    """Zeros have a positive scale, and come back as zeros."""
+    """Zeros have a positive scale and come back as zeros."""
     for zeros in (torch.zeros(6, 4), torch.zeros(()), torch.zeros(3, 5, dtype=torch.float16)):
         called = f"round_trip(w), w {describe(zeros)}"
         got = check_tensor(student.round_trip(zeros), called, zeros.shape, torch.float32)
@@ -329,16 +370,17 @@ def _w_stays_as_it_was(student, weights):
 
 
 @pytest.mark.points(1)
-@laws(_any_size, _any_dtype, _any_shape, _zeros, _w_stays_as_it_was)
+@laws(_any_size, _any_dtype, _any_shape, _zeros, _w_stays_as_it_was, _only_values_count)
 def test_any_tensor_of_finite_numbers_will_do(student, weights, law):
-    """Any tensor of finite numbers will do."""
+    """Any tensor of finite numbers is quantized."""
     law(student, weights)
 
 
 @pytest.mark.points(1)
 def test_what_cannot_be_quantized_is_a_value_error(student, weights):
     """What cannot be quantized is a ValueError."""
-    bad = [(torch.zeros(0), 8, "w is empty"), (torch.zeros(4, 0), 8, "w is empty, shape (4, 0)")]
+    shapes = (0,), (4, 0), (0, 4), (2, 0, 3)
+    bad = [(torch.zeros(shape), 8, f"w is empty, shape {shape}") for shape in shapes]
     for name, value in (("NaN", math.nan), ("infinity", math.inf), ("-infinity", -math.inf)):
         w = weights.clone()
         w[3, 4] = value

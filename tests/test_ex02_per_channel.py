@@ -19,17 +19,11 @@ from tests.messages import (
     percent,
     values,
 )
+from tests.values_alone import ORDER, check_function, layouts
 
-WIDTHS = pytest.mark.parametrize("bits", [8, 5, 4, 3, 2], ids=lambda bits: f"int{bits}")
+EVERY_WIDTH = [8, 5, 4, 3, 2, 7, 6]
 AXES = [((7, 12), 0), ((7, 12), 1), ((7, 12), -1), ((7, 12), -2), ((9,), 0), ((9,), -1), ((5, 4, 6), 0), ((5, 4, 6), 1)]
-AXES += [((5, 4, 6), -1), ((3, 5, 2, 4), 2), ((3, 5, 2, 4), -4)]
-
-
-def along(axes):
-    return pytest.mark.parametrize("shape, axis", axes, ids=[f"w {shape}, axis={axis}" for shape, axis in axes])
-
-
-EVERY_AXIS = along(AXES)
+AXES += [((5, 4, 6), -1), ((3, 5, 2, 4), 2), ((3, 5, 2, 4), -4), ((3, 5, 2, 4), -3)]
 BITS = "Do the bits reach the function that makes the scales, and the one that makes the codes?"
 WHICH = "axis is the one that is kept: how many scales should there be, and which axes does the maximum run over?"
 
@@ -64,8 +58,8 @@ def test_the_smallest_tensors_get_their_scales(student, rng, for_all):
         got = student.channel_scales(w.clone(), bits=bits, axis=axis)
         check_tensor(got, called, kept(w.shape, axis), torch.float32, WHICH)
         largest = w.abs().movedim(axis, 0).flatten(1).amax(1) if w.dim() > 1 else w.abs()
-        loud = (largest > 0).view(got.shape)  # a channel of zeros may have any scale
-        want = torch.where(loud, oracle.channel_scales(w, bits, axis), got.double())
+        not_zero = (largest > 0).view(got.shape)  # a channel of zeros may have any scale
+        want = torch.where(not_zero, oracle.channel_scales(w, bits, axis), got.double())
         oracle.check_scales(got, want, w, called, f"{WHICH} And does the sign count?")
 
     student.channel_scales(torch.randn(5, 7, generator=rng), axis=1)  # for a diagnosis
@@ -73,66 +67,76 @@ def test_the_smallest_tensors_get_their_scales(student, rng, for_all):
 
 
 @pytest.mark.points(1)
-@EVERY_AXIS
-def test_one_scale_for_every_index_along_the_axis(student, rng, shape, axis):
+def test_one_scale_for_every_index_along_the_axis(student, rng):
     """Every index along the axis has one scale."""
-    w = torch.randn(shape, generator=rng)
-    called = f"channel_scales(w, axis={axis}), w {describe(w)}"
-    got = student.channel_scales(w, axis=axis)
-    check_tensor(got, called, kept(shape, axis), torch.float32, WHICH)
-    oracle.check_scales(got, oracle.channel_scales(w, 8, axis), w, called, f"{WHICH} And does the sign count?")
+    for shape, axis in AXES:
+        w = torch.randn(shape, generator=rng)
+        called = f"channel_scales(w, axis={axis}), w {describe(w)}"
+        got = student.channel_scales(w, axis=axis)
+        check_tensor(got, called, kept(shape, axis), torch.float32, WHICH)
+        oracle.check_scales(got, oracle.channel_scales(w, 8, axis), w, called, f"{WHICH} And does the sign count?")
 
 
 @pytest.mark.points(1)
-@WIDTHS
-def test_the_width_sets_the_last_code_of_every_channel(student, weights, bits):
+def test_the_width_sets_the_last_code_of_every_channel(student, weights):
     """The width sets the last code of every channel."""
-    called = f"channel_scales(w, bits={bits})"
-    got = check_tensor(student.channel_scales(weights.clone(), bits), called, (24, 1), torch.float32, WHICH)
-    oracle.check_scales(got, oracle.channel_scales(weights, bits, 0), weights, called, BITS)
-    upright, called = weights.t().contiguous(), f"quantize_per_channel(w, bits={bits}, axis=1)"
-    q, scales = _pair(student.quantize_per_channel(upright, bits=bits, axis=1), called, upright.shape, 1)
-    oracle.check_scales(scales, oracle.channel_scales(upright, bits, 1), upright, f"{called} -> scales", BITS)
-    oracle.check_codes(q, upright, oracle.channel_scales(upright, bits, 1), bits, f"{called} -> q", BITS)
+    for bits in EVERY_WIDTH:
+        called = f"channel_scales(w, bits={bits})"
+        got = check_tensor(student.channel_scales(weights.clone(), bits), called, (24, 1), torch.float32, WHICH)
+        oracle.check_scales(got, oracle.channel_scales(weights, bits, 0), weights, called, BITS)
+        upright, called = weights.t().contiguous(), f"quantize_per_channel(w, bits={bits}, axis=1)"
+        q, scales = _pair(student.quantize_per_channel(upright, bits=bits, axis=1), called, upright.shape, 1)
+        oracle.check_scales(scales, oracle.channel_scales(upright, bits, 1), upright, f"{called} -> scales", BITS)
+        oracle.check_codes(q, upright, oracle.channel_scales(upright, bits, 1), bits, f"{called} -> q", BITS)
 
 
 @pytest.mark.points(1)
-@EVERY_AXIS
-def test_every_weight_gets_the_nearest_code_of_its_channel(student, rng, shape, axis):
+def test_every_weight_gets_the_nearest_code_of_its_channel(student, rng):
     """Every weight gets the nearest code of its channel."""
-    w = torch.randn(shape, generator=rng) * 3
-    called = f"quantize_per_channel(w, axis={axis}), w {describe(w)}"
-    q, scales = _pair(student.quantize_per_channel(w, axis=axis), called, shape, axis)
-    oracle.check_scales(scales, oracle.channel_scales(w, 8, axis), w, f"{called} -> scales", WHICH)
-    oracle.check_codes(q, w, oracle.channel_scales(w, 8, axis), 8, f"{called} -> q", oracle.ROUNDING)
+    for shape, axis in AXES:
+        w = torch.randn(shape, generator=rng) * 3
+        called = f"quantize_per_channel(w, axis={axis}), w {describe(w)}"
+        q, scales = _pair(student.quantize_per_channel(w, axis=axis), called, shape, axis)
+        oracle.check_scales(scales, oracle.channel_scales(w, 8, axis), w, f"{called} -> scales", WHICH)
+        oracle.check_codes(q, w, oracle.channel_scales(w, 8, axis), 8, f"{called} -> q", oracle.ROUNDING)
 
 
 @pytest.mark.points(1)
-@along(AXES[:3] + AXES[4:5] + AXES[7:])
-def test_codes_times_their_channels_scale_is_the_way_back(student, rng, shape, axis):
+def test_codes_times_their_channels_scale_is_the_way_back(student, rng):
     """The way back is the code times its channel's scale."""
-    q = torch.randint(-127, 128, shape, generator=rng).to(torch.int8)
-    scales = torch.rand(kept(shape, axis), generator=rng) + 0.01
-    called = f"dequantize_per_channel(q, scales), q {tuple(shape)}, scales {tuple(scales.shape)}"
+    for shape, axis in AXES:
+        q = torch.randint(-127, 128, shape, generator=rng).to(torch.int8)
+        scales = torch.rand(kept(shape, axis), generator=rng) + 0.01
+        for size in (1, 1e-31, 1e34):
+            _check_way_back(student, q, scales * size, f"scales {tuple(scales.shape)} of size {size:g}")
+
+
+def _check_way_back(student, q, scales, what):
+    called = f"dequantize_per_channel(q, scales), q {tuple(q.shape)}, {what}"
+    _check_values_of(student.dequantize_per_channel(q, scales), (q, scales), called)
+
+
+def _check_values_of(got, arguments, called, think=""):
+    q, scales = arguments
     want = q.double() * scales.double()
-    got = check_tensor(student.dequantize_per_channel(q, scales), called, shape, torch.float32)
+    check_tensor(got, called, q.shape, torch.float32)
     allowed = want.abs() * oracle.CODE_TIMES_SCALE
-    oracle.check_close(got, want, allowed, called, "the code times the scale of its channel")
+    oracle.check_close(got, want, allowed, called, "the code times the scale of its channel", think)
 
 
 @pytest.mark.points(1)
-@WIDTHS
-def test_every_row_keeps_its_own_bound(student, weights, bits):
+def test_every_row_keeps_its_own_bound(student, weights):
     """Every row keeps its own bound, half of its own step."""
-    called = f"quantize_per_channel(w, bits={bits}), rows of very different size"
-    q, scales = _pair(student.quantize_per_channel(weights.clone(), bits), called, weights.shape, 0)
-    oracle.check_scales(scales, oracle.channel_scales(weights, bits, 0), weights, f"{called} -> scales", BITS)
-    rebuilt = q.double() * scales.double()
-    oracle.check_bound(rebuilt, weights, oracle.channel_scales(weights, bits, 0), called, WHICH)
-    worst = (rebuilt - weights.double()).abs().max()
-    per_tensor = oracle.scale(weights, bits) / 2
-    if not worst <= per_tensor * oracle.HALF_STEP:
-        fail(called, f"an error of {worst:.4g}", f"at most {per_tensor:.4g}, half a step of one scale for all of w")
+    for bits in EVERY_WIDTH:
+        called = f"quantize_per_channel(w, bits={bits}), rows of very different size"
+        q, scales = _pair(student.quantize_per_channel(weights.clone(), bits), called, weights.shape, 0)
+        oracle.check_scales(scales, oracle.channel_scales(weights, bits, 0), weights, f"{called} -> scales", BITS)
+        rebuilt = q.double() * scales.double()
+        oracle.check_bound(rebuilt, weights, oracle.channel_scales(weights, bits, 0), called, WHICH)
+        worst = (rebuilt - weights.double()).abs().max()
+        per_tensor = oracle.scale(weights, bits) / 2
+        if not worst <= per_tensor * oracle.HALF_STEP:
+            fail(called, f"an error of {worst:.4g}", f"at most {per_tensor:.4g}, half a step of one scale for all of w")
 
 
 @pytest.mark.points(1)
@@ -190,12 +194,12 @@ def _check_zeros(student, w, axis, zero, what):
         fail(called, describe(alone), "scales > 0, for zeros as well", oracle.ZEROS)
     called = f"quantize_per_channel(w, axis={axis}), {what}"
     q, scales = _pair(student.quantize_per_channel(w.clone(), axis=axis), called, tuple(w.shape), axis)
-    silent = scales.movedim(axis, 0)[zero]
-    right = ((silent > 0) & torch.isfinite(silent)).all()
+    free = scales.movedim(axis, 0)[zero]
+    right = ((free > 0) & torch.isfinite(free)).all()
     if not right:
-        fail(called, f"scale {silent.flatten()[0].item():.4g}", "any positive finite number", oracle.ZEROS)
+        fail(called, f"scale {free.flatten()[0].item():.4g}", "any positive finite number", oracle.ZEROS)
     want = oracle.channel_scales(w, 8, axis)
-    want = want.movedim(axis, 0).index_copy(0, torch.tensor(zero), silent.double()).movedim(0, axis)
+    want = want.movedim(axis, 0).index_copy(0, torch.tensor(zero), free.double()).movedim(0, axis)
     oracle.check_scales(scales, want, w, f"{called} -> scales", WHICH)
     oracle.check_codes(q, w, want, 8, f"{called} -> q")
     back = student.dequantize_per_channel(q, scales.clone()).movedim(axis, 0)[zero]
@@ -208,30 +212,64 @@ def sizes(weights):
         "rows of max|w| = 1e-30": weights / weights.abs().amax(1, keepdim=True) * 1e-30,
         "rows of max|w| = 1e37": weights / weights.abs().amax(1, keepdim=True) * 1e37,
         "many huge weights, whose sum is infinite": torch.full((32, 32), 1e37),
+        "all weights of a row equal": torch.tensor([0.3, -1.7, 5e-9])[:, None].repeat(1, 6),
     }
 
 
 def dtypes(weights):
-    return {"float16": weights.half(), "float64": weights.double() * math.pi}
-
-
-def layouts(weights):
-    return {"a transposed view": weights.t()}
+    return {"float16": weights.half(), "bfloat16": weights.bfloat16(), "float64": weights.double() * math.pi}
 
 
 def _any_size(student, weights, rng):
-    """Weights of any size will do."""
+    """Weights may be tiny or huge."""
     _check_scales_and_codes(student, sizes(weights))
 
 
 def _any_dtype(student, weights, rng):
-    """Weights of any float dtype will do."""
+    """Weights may have any float dtype."""
     _check_scales_and_codes(student, dtypes(weights))
 
 
 def _any_layout(student, weights, rng):
-    """Any layout in memory will do."""
-    _check_scales_and_codes(student, layouts(weights))
+    """Weights may have any order in memory."""
+    _check_scales_and_codes(student, {"a transposed view": weights.t()})
+    w = torch.randn(4, 5, 6, generator=rng)
+    scales = torch.rand(1, 5, 1, generator=rng) + 0.1
+    codes = torch.randint(-127, 128, (4, 5, 6), generator=rng).to(torch.int8)
+    for what, strided in layouts(w).items():
+        called = f"channel_scales(w, axis=1), w (4, 5, 6), {what}"
+        got = check_tensor(student.channel_scales(strided, axis=1), called, (1, 5, 1), torch.float32, WHICH)
+        oracle.check_scales(got, oracle.channel_scales(w, 8, 1), w, called, ORDER)
+        called = f"quantize_per_channel(w, axis=1), w (4, 5, 6), {what}"
+        _check_pair(student.quantize_per_channel(strided, axis=1), (w, 8, 1), called, ORDER)
+        called = f"dequantize_per_channel(q, scales), q (4, 5, 6), {what}"
+        _check_values_of(student.dequantize_per_channel(layouts(codes)[what], scales), (codes, scales), called, ORDER)
+        called = f"dequantize_per_channel(q, scales), scales (1, 5, 1), {what}"
+        _check_values_of(student.dequantize_per_channel(codes, layouts(scales)[what]), (codes, scales), called, ORDER)
+
+
+def _only_values_count(student, weights, rng):
+    """Answers depend on values alone."""
+    calls = [(torch.randn(4, 5, 6, generator=rng) * size, 4, 1) for size in (1, 9, 0.1)]  # larger, then smaller
+
+    def check_scales(got, arguments, called, think):
+        check_tensor(got, called, (1, 5, 1), torch.float32, WHICH)
+        oracle.check_scales(got, oracle.channel_scales(*arguments), arguments[0], called, think)
+
+    way_back = [
+        (oracle.codes(w, step := oracle.channel_scales(w, 4, 1), 4).to(torch.int8), step.float()) for w, *_ in calls
+    ]
+    check_function(student, "channel_scales", calls, check_scales, "channel_scales(w, 4, axis=1)")
+    check_function(student, "quantize_per_channel", calls, _check_pair, "quantize_per_channel(w, 4, axis=1)")
+    check_function(student, "dequantize_per_channel", way_back, _check_values_of, "dequantize_per_channel(q, scales)")
+
+
+def _check_pair(result, arguments, called, think):
+    w, bits, axis = arguments
+    q, scales = _pair(result, called, w.shape, axis)
+    want = oracle.channel_scales(w, bits, axis)
+    oracle.check_scales(scales, want, w, f"{called} -> scales", think)
+    oracle.check_codes(q, w, want, bits, f"{called} -> q", think)
 
 
 def _check_scales_and_codes(student, cases):
@@ -246,7 +284,7 @@ def _w_stays_as_it_was(student, weights, rng):
     """Your functions leave w as it was."""
     drawn = [(torch.randn(shape, generator=rng), axis) for shape, axis in AXES]
     cases = [(w, axis, f"axis={axis}), w {describe(w)}") for w, axis in drawn]
-    kinds = layouts(weights) | dtypes(weights) | sizes(weights)
+    kinds = {"a transposed view": weights.t()} | dtypes(weights) | sizes(weights)
     cases += [(w, 0, f"axis=0), {what}") for what, w in kinds.items()]
     for w, axis, what in cases:
         student.channel_scales(w, axis=axis)
@@ -265,9 +303,8 @@ def _what_cannot_be_quantized(student, weights, rng):
     for w, bits, why in (
         (holes, 8, "w holds NaN"),
         (full, 8, "w holds -infinity"),
-        (torch.zeros(0, 4), 8, "w is empty, shape (0, 4)"),
-        (weights, 1, "bits=1, which is not 2 to 8"),
-        (weights, 9, "bits=9, which is not 2 to 8"),
+        *[(torch.zeros(shape), 8, f"w is empty, shape {shape}") for shape in ((0, 4), (4, 0), (0,), (2, 0, 3))],
+        *[(weights, bits, f"bits={bits}, which is not 2 to 8") for bits in (1, 9, 0, -3, 16)],
     ):
         calls[f"channel_scales(w, bits), {why}"] = partial(student.channel_scales, w, bits)
         calls[f"quantize_per_channel(w, bits), {why}"] = partial(student.quantize_per_channel, w, bits)
@@ -280,9 +317,9 @@ def _what_cannot_be_quantized(student, weights, rng):
 
 
 @pytest.mark.points(1)
-@laws(_any_size, _any_dtype, _any_layout, _w_stays_as_it_was, _what_cannot_be_quantized)
+@laws(_any_size, _any_dtype, _any_layout, _only_values_count, _w_stays_as_it_was, _what_cannot_be_quantized)
 def test_any_tensor_of_finite_numbers_will_do_and_nothing_else(student, weights, rng, law):
-    """Any finite tensor will do, and nothing else."""
+    """Any finite tensor is quantized, and nothing else."""
     law(student, weights, rng)
 
 

@@ -17,19 +17,27 @@ from llm.model import GPTConfig
 from tests import oracle
 from tests.laws import laws
 from tests.messages import check_number, check_tensor, check_unchanged, check_value_errors, fail, percent
-from tests.models import check_module
+from tests.models import changed_mode, changed_tensors, check_module, modes
 from tests.specimens import Spy
+from tests.values_alone import ORDER, check_function, layouts
 
 DEFINITION = (
     "Are targets shifted by one? Do the last target of each window and the last, shorter window count? Do you divide "
     "only once?"
 )
-MODES = "What runs even after an error, and is one flag enough for all parts?"
+MODES = "Which line runs even after an error? Does every part have a mode of its own?"
+SETTINGS = "Which line puts back the setting that was there before, even if something fails in between?"
 CONTEXT, GPT_CONTEXT = 8, 256
 WINDOWS, SOME = 80, 8  # of the held-out text: 20,480 targets, and as many as are enough to compare
 BATCH = 4  # windows a call
 VOCABULARY = GPTConfig().vocab_size
 LENGTHS = [2, 3, CONTEXT, CONTEXT + 1, CONTEXT + 2, 2 * CONTEXT + 1, 5 * CONTEXT + 4, 60 * CONTEXT]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_first(student):
+    """PyTorch's settings before the first call of the learner's code."""
+    return student.settings()
 
 
 @pytest.fixture
@@ -49,7 +57,7 @@ def perplexity_oracle(spy, tokens, context):
 
 
 def spies(rng, raise_at=0):
-    """Four models in a drawn order, the first of them certain of nothing, the last of much that is not so."""
+    """Four models in random order, whose perplexities differ widely: the larger its logits, the worse the model."""
     for k in torch.randperm(4, generator=rng).tolist():
         spy = Spy(12, rng, raise_at)
         with torch.no_grad():
@@ -76,21 +84,57 @@ def random_text(n, rng):
     return torch.randint(1, 12, (n,), generator=rng).cumsum(0) % 12
 
 
-@pytest.mark.points(2)
+def check_value(got, spy, tokens, called, think):
+    """got is the perplexity of a spy."""
+    got, want = check_number(got, called), perplexity_oracle(spy, tokens, CONTEXT)
+    if not math.isclose(got, want, rel_tol=oracle.PERPLEXITY):
+        targets = len(tokens) - 1
+        fail(called, got, f"{want:.6g}: exp of the mean over {targets} target{'s' * (targets > 1)}", think)
+
+
+@pytest.mark.points(1)
 @pytest.mark.parametrize("n", LENGTHS, ids=lambda n: f"{n}-tokens")
 def test_every_target_counts_once(student, spy, rng, n):
     """Every target counts once."""
     tokens = random_text(n, rng)
     called = f"perplexity(model, tokens, {CONTEXT}), {n} tokens"
-    got = check_number(student.perplexity(spy, tokens, CONTEXT), called)
-    want = perplexity_oracle(spy, tokens, CONTEXT)
-    if not math.isclose(got, want, rel_tol=oracle.PERPLEXITY):
-        fail(
-            called,
-            got,
-            f"{want:.6g}: exp of the mean over {n - 1} target{'s' * (n > 2)}",
-            DEFINITION,
-        )
+    check_value(student.perplexity(spy, tokens, CONTEXT), spy, tokens, called, DEFINITION)
+
+
+def _unlikely_target(student, rng):
+    """A nearly impossible target costs about 300 nats, not infinitely many."""
+    spy, tokens = Spy(12, rng).eval(), random_text(44, rng)
+    with torch.no_grad():
+        spy.table[tokens[20], tokens[21]] = -300.0
+        spy.table += 100
+    called = f"perplexity(model, tokens, {CONTEXT}), logits between -200 and 100"
+    think = "exp(100) and exp(-200) are beyond float32. Must the probabilities themselves be computed?"
+    check_value(student.perplexity(spy, tokens, CONTEXT), spy, tokens, called, think)
+
+
+def _order_in_memory(student, rng):
+    """How the tokens lie in memory does not matter."""
+    spy, tokens = Spy(12, rng).eval(), random_text(44, rng)
+    for words, same_tokens in layouts(tokens).items():
+        called = f"perplexity(model, tokens, {CONTEXT}), tokens are {words}"
+        check_value(student.perplexity(spy, same_tokens, CONTEXT), spy, tokens, called, ORDER)
+
+
+def _other_values(student, rng):
+    """A later call with other values has its own answer."""
+    calls = [(Spy(12, rng).eval(), random_text(44, rng), CONTEXT) for _ in range(2)]
+
+    def check(got, arguments, called, think):
+        check_value(got, *arguments[:2], called, think)
+
+    check_function(student, "perplexity", calls, check, f"perplexity(model, tokens, {CONTEXT})")
+
+
+@pytest.mark.points(1)
+@laws(_unlikely_target, _order_in_memory, _other_values)
+def test_every_model_and_every_text_has_its_perplexity(student, rng, law):
+    """Every model and every text has its perplexity."""
+    law(student, rng)
 
 
 @pytest.mark.points(1)
@@ -111,11 +155,12 @@ def test_windows_are_as_long_as_the_context_and_no_longer(student, spy, rng):
 
 
 def evaluated(student, rng, called):
-    """Of each model of spies, in train mode: what it noted of its calls; in the end check_order."""
+    """Each model of spies, in train mode, and the student's copy of it after the call; in the end check_order."""
     tokens, results = torch.randint(12, (50,), generator=rng), []
     for spy in spies(rng):
+        spy.memory.requires_grad_(False)  # as in fine-tuning
         got = student.perplexity(spy.train(), tokens, CONTEXT)
-        yield called_at_all(student, spy, called)
+        yield spy, called_at_all(student, spy, called)
         results.append((check_number(got, called), perplexity_oracle(spy, tokens, CONTEXT)))
     check_order(results, called)
 
@@ -134,18 +179,23 @@ IN_TRAIN_MODE = f"perplexity(model, tokens, {CONTEXT}), a model in train mode"
 @pytest.mark.points(1)
 def test_the_model_is_evaluated_in_eval_mode(student, rng):
     """The model is evaluated in eval mode."""
-    for seen in evaluated(student, rng, IN_TRAIN_MODE):
+    for _, seen in evaluated(student, rng, IN_TRAIN_MODE):
         if seen.in_train_mode:
             fail(IN_TRAIN_MODE, "calls in train mode", "eval mode", "What does dropout do meanwhile?")
+    spy, called = Spy(12, rng).eval(), f"perplexity(model, tokens, {CONTEXT}), a model in eval mode but for `noise`"
+    spy.noise.train()
+    student.perplexity(spy, random_text(44, rng), CONTEXT)
+    if called_at_all(student, spy, called).in_train_mode:
+        fail(called, "calls with `noise` in train mode", "every part in eval mode", "Which parts has a model?")
 
 
 @pytest.mark.points(1)
 def test_no_gradients_are_recorded(student, rng):
     """No gradients are recorded."""
-    for seen in evaluated(student, rng, IN_TRAIN_MODE):
+    for _, seen in evaluated(student, rng, IN_TRAIN_MODE):
         kept = seen.with_gradients or any(p.grad is not None for p in seen.parameters())
         if kept:
-            fail(IN_TRAIN_MODE, "calls that record gradients", "none recorded", "Who needs gradients here?")
+            fail(IN_TRAIN_MODE, "calls that record gradients", "calls that record none", "Who needs gradients here?")
 
 
 @dataclass
@@ -186,28 +236,13 @@ def check_order_of_runs(done, called):
 
 
 def call_that_raises(raise_at):
-    return f"perplexity(model, ...), in which call {raise_at} raises" if raise_at else "perplexity(model, ...)"
-
-
-def modes(model):
-    return {name: module.training for name, module in model.named_modules()}
-
-
-def changed_mode(before, after):
-    """What became of the modes, of one part for example; empty where all are as they were."""
-    changed, mode = [name for name in before if before[name] != after[name]], {True: "train", False: "eval"}
-    if not changed:
-        return ""
-    part = f"`{changed[-1]}`, in a model in {mode[before['']]} mode," if changed[-1] else "the model itself"
-    was, now = mode[before[changed[-1]]], mode[after[changed[-1]]]
-    others = f" ({len(changed)} of {len(before)} parts changed)" * (len(changed) > 1)
-    return f"{part} was in {was} mode before the call and is in {now} mode after it{others}"
+    return "perplexity(model, ...)" + f", call {raise_at} of the model raises an error" * bool(raise_at)
 
 
 def _check_modes(student, rng, raise_at):
     called = call_that_raises(raise_at)
     done = runs(student, rng, raise_at, called)
-    changes = dict.fromkeys(changed_mode(run.before, modes(run.mine)) for run in done)
+    changes = dict.fromkeys(changed_mode(modes(run.mine), run.before) for run in done)
     if any(changes):
         fail(called, "; ".join(filter(None, changes)), "every part in the mode it was in", MODES)
     check_order_of_runs(done, called)
@@ -231,7 +266,7 @@ def _modes_after_too_few_tokens(student, rng):
     for n in (0, 1):
         with contextlib.suppress(ValueError):
             student.perplexity(spy, torch.zeros(n, dtype=torch.int64), CONTEXT)
-    if change := changed_mode(before, modes(student.view(spy))):
+    if change := changed_mode(modes(student.view(spy)), before):
         fail(called, change, "every part in the mode it was in", MODES)
 
 
@@ -242,7 +277,7 @@ def test_every_part_gets_its_mode_back(student, rng, law):
     law(student, rng)
 
 
-def _tokens_stay(student, rng):
+def _tokens_stay(student, rng, at_first):
     """The tokens stay as they were."""
     spy = Spy(12, rng).eval()
     for n in LENGTHS:
@@ -251,25 +286,27 @@ def _tokens_stay(student, rng):
         check_unchanged(tokens, student.view(tokens), f"perplexity(model, tokens, {CONTEXT}), {n} tokens")
 
 
-def _parameters_stay_trainable(student, rng):
-    """The model's parameters can still be trained."""
-    for seen in evaluated(student, rng, IN_TRAIN_MODE):
-        frozen = [name for name, p in seen.named_parameters() if not p.requires_grad]
-        if frozen:
-            fail(IN_TRAIN_MODE, f"`{frozen[0]}` that can no longer be trained", "the model as it was")
+def _the_model_stays(student, rng, at_first):
+    """The model's tensors stay as they were, and so does which of them are trained."""
+    for spy, seen in evaluated(student, rng, IN_TRAIN_MODE):
+        for ours, theirs in zip(spy.buffers(), seen.buffers(), strict=True):
+            ours.copy_(theirs)  # what a spy notes of its calls
+        if change := changed_tensors(seen, spy):
+            fail(IN_TRAIN_MODE, change, "the model as it was", "Whose model is it?")
 
 
-def _gradients_stay_on(student, rng):
-    """PyTorch records gradients as before."""
+def _settings_stay(student, rng, at_first):
+    """PyTorch's settings stay as they were."""
     for raise_at in (0, 1, 3):
         called = call_that_raises(raise_at)
         done = runs(student, rng, raise_at, called)
-        if not student.settings()["torch.is_grad_enabled()"]:
-            fail(called, "gradients switched off for good", "as before")
+        for name, value in student.settings().items():
+            if value != at_first[name]:
+                fail(called, f"{name} is now {value}", f"{at_first[name]}, as before", SETTINGS)
         check_order_of_runs(done, called)
 
 
-def _the_models_error_comes_through(student, rng):
+def _the_models_error_comes_through(student, rng, at_first):
     """The model's own error comes through."""
     for raise_at in (1, 3):
         called = call_that_raises(raise_at)
@@ -280,10 +317,10 @@ def _the_models_error_comes_through(student, rng):
 
 
 @pytest.mark.points(1)
-@laws(_tokens_stay, _parameters_stay_trainable, _gradients_stay_on, _the_models_error_comes_through)
-def test_nothing_else_is_changed_or_hidden(student, rng, law):
+@laws(_tokens_stay, _the_model_stays, _settings_stay, _the_models_error_comes_through)
+def test_nothing_else_is_changed_or_hidden(student, rng, at_first, law):
     """Nothing else is changed, and no error is hidden."""
-    law(student, rng)
+    law(student, rng, at_first)
 
 
 @pytest.mark.points(1)
@@ -311,7 +348,7 @@ def test_drift_is_a_fraction_of_before(student, rng):
     """Drift is a fraction of the perplexity before."""
     relative, absolute = oracle.DRIFT_FORMULA
     drawn = [round(p, 2) for p in (torch.rand(2, generator=rng) * 30 + 20).tolist()]
-    pairs = ((40.0, 41.0), (41.0, 40.0), (7.5, 7.5), (torch.tensor(40.0), torch.tensor(80.0)))
+    pairs = ((40.0, 41.0), (41.0, 40.0), (7.5, 7.5), (40, 50), (torch.tensor(40.0), torch.tensor(80.0)))
     for before, after in (*pairs, drawn, drawn[::-1]):
         called = f"drift(before={float(before)}, after={float(after)})"
         got, want = check_number(student.drift(before, after), called), float(after) / float(before) - 1
@@ -321,18 +358,23 @@ def test_drift_is_a_fraction_of_before(student, rng):
 
 
 @pytest.mark.points(1)
+@pytest.mark.slow("perplexity")
 @pytest.mark.timeout(300)
-def test_int8_costs_the_gpt_less_than_a_percent(student, rng, measured):
+def test_int8_costs_the_gpt_less_than_a_percent(student, rng, measured, progress):
     """Going to int8 costs the GPT less than a percent."""
     # N3. The suite computes both perplexities from the logits; the student's have to be the same
     text, length = held_out_tokens(), WINDOWS * GPT_CONTEXT + 1
     start = int(torch.randint(len(text) - length, (), generator=rng))
     gpt, tokens = load_gpt(), text[start : start + length]
     few = tokens[: SOME * GPT_CONTEXT + 1]
+    progress("1 of 4: float32, a little text")
     _check_perplexity(student, gpt, few, _nats(gpt, few, "gpt"), "gpt")  # a wrong answer fails here, in a short time
+    progress("2 of 4: float32")
     before = _check_perplexity(student, gpt, tokens, _nats(gpt, tokens, "gpt"), "gpt")
     int8, what = student.exercise("ex05_linear_swap").swap_linears(gpt), "swap_linears(gpt)"
+    progress("3 of 4: int8")
     nats = _nats(check_module(int8, what), tokens, what)
+    progress("4 of 4: int8, a little text")
     _check_perplexity(student, int8, few, nats[:SOME], what)
     after = math.exp(nats.mean())
     change = after / before - 1

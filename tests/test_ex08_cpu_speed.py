@@ -10,14 +10,16 @@ import statistics
 import pytest
 import torch
 
+from grader.suite.pytorch_quantization import engines, torch_dynamic
 from grader.suite.verdict import Undecided
 from llm.checkpoint import load_gpt
 from llm.corpus import held_out_tokens
 from tests import oracle
 from tests.laws import laws
 from tests.messages import check_number, check_tensor, fail, percent
-from tests.models import check_int8_weights, check_memory, check_module, check_no_float_weight, on_disk, torch_dynamic
+from tests.models import changed, check_int8_weights, check_memory, check_module, check_no_float_weight, on_disk
 from tests.specimens import Nested
+from tests.values_alone import check_function
 
 ROUNDS = 21  # pairs: enough for a sign test
 TOKENS = 128  # of a call
@@ -43,6 +45,12 @@ class Stopwatch:
         return run
 
 
+@pytest.fixture(scope="module", autouse=True)
+def at_first(student):
+    """PyTorch's settings before the first call of the learner's code."""
+    return student.settings()
+
+
 @pytest.fixture(scope="module")
 def gpt():
     return load_gpt()
@@ -52,8 +60,7 @@ def gpt():
 def fast(student, gpt):
     """The learner's fastest GPT, made once: what is timed has to be int8, too."""
     model = check_module(student.fast_int8(gpt), FAST)
-    check_int8_weights(model, gpt, FAST)
-    check_no_float_weight(model, gpt, FAST)
+    check_int8(model, gpt)
     return model
 
 
@@ -63,7 +70,7 @@ def made(student, gpt):
 
     @functools.cache
     def make():
-        with _unusual_settings(student):
+        with _settings(student, 0):
             return check_module(student.fast_int8(gpt), FAST)
 
     return make
@@ -137,24 +144,27 @@ def test_dynamic_int8_is_pytorchs_own(student, rng):
 
 
 @pytest.mark.points(1)
-def test_dynamic_int8_leaves_all_else_as_it_was(student, rng):
+def test_dynamic_int8_leaves_all_else_as_it_was(student, at_first, rng):
     """Dynamic quantization leaves the model and torch's settings as they were."""
-    net, ids = Nested().eval(), torch.randint(40, (2, 7), generator=rng)
-    called, settings = "dynamic_int8(model)", student.settings()
-    int8 = check_module(student.dynamic_int8(net), called)
-    check_int8_weights(int8, net, called)
-    int8(ids)
-    check_untouched(student, net, called)
-    check_settings(student, settings, called)
+    ids, called = torch.randint(40, (2, 7), generator=rng), "dynamic_int8(model)"
+    for k in (0, 1):
+        net = Nested().train()
+        net.heads.eval()
+        net.embedding.requires_grad_(False)
+        with _settings(student, k) as chosen:
+            int8 = check_module(student.dynamic_int8(net), called)
+            check_int8_weights(int8, net, called)
+            int8(ids)
+            check_untouched(student, net, called)
+            check_settings(student, at_first | chosen, called)
 
 
-def _its_weights_are_int8(made, gpt, measured):
-    """Every Linear's weight is int8, and no float copy of it is kept."""
-    check_int8_weights(made(), gpt, FAST)
-    check_no_float_weight(made(), gpt, FAST)
+def _its_weights_are_int8(student, made, gpt, measured):
+    """Every Linear's weight is int8, and no float copy of it is kept, not even after a call."""
+    check_int8(made(), gpt)
 
 
-def _it_is_small(made, gpt, measured):
+def _it_is_small(student, made, gpt, measured):
     """It takes a byte for each weight, in memory and in the state dict."""
     check_memory(made(), gpt, FAST)
     ratio = on_disk(gpt.state_dict()) / on_disk(made().state_dict())
@@ -162,40 +172,54 @@ def _it_is_small(made, gpt, measured):
         fail(f"{FAST}.state_dict()", f"{ratio:.2f} times smaller", f"at least {oracle.SMALLER[0]} times")
 
 
-def _its_logits_are_close(made, gpt, measured):
-    """Its logits are close to those of float32."""
-    ids = held_out_tokens()[None, :TOKENS]
-    error = relative_error(made()(ids), gpt, ids, f"{FAST}(ids)")
-    measured["logit error of fast_int8"] = error
-    check_close_logits(error, f"{FAST}(ids)")
+def _its_logits_are_close(student, made, gpt, measured):
+    """Its logits are close to those of float32, whatever the shape of the ids."""
+    text = held_out_tokens()
+    for B, T in ((1, TOKENS), (1, 1), (1, gpt.config.block_size), (3, 20)):
+        ids, called = text[: B * T].view(B, T), f"{FAST}(ids), ids of shape ({B}, {T})"
+        error = relative_error(made()(ids), gpt, ids, called)
+        if (B, T) == (1, TOKENS):
+            measured["logit error of fast_int8"] = error
+        check_close_logits(error, called)
+
+
+def _its_logits_depend_on_the_ids_alone(student, made, gpt, measured):
+    """Its logits depend on the values of the ids alone, and no later call changes them."""
+    text = held_out_tokens()
+    calls = [(text[None, :TOKENS],), (text[None, TOKENS : 2 * TOKENS],)]
+
+    def check(logits, arguments, called, think):
+        check_close_logits(relative_error(logits, gpt, *arguments, called), called, think)
+
+    check_function(student, made(), calls, check, FAST)
 
 
 @pytest.mark.points(1)
 @pytest.mark.timeout(120)
-@laws(_its_weights_are_int8, _it_is_small, _its_logits_are_close)
-def test_fast_int8_really_is_int8(made, gpt, measured, law):
+@laws(_its_weights_are_int8, _it_is_small, _its_logits_are_close, _its_logits_depend_on_the_ids_alone)
+def test_fast_int8_really_is_int8(student, made, gpt, measured, law):
     """The fastest int8 GPT really is int8."""
-    law(made, gpt, measured)
+    law(student, made, gpt, measured)
 
 
 @pytest.mark.points(1)
 @pytest.mark.timeout(120)
-def test_fast_int8_leaves_all_else_as_it_was(student, gpt):
+def test_fast_int8_leaves_all_else_as_it_was(student, at_first, gpt):
     """Making the fastest GPT leaves the model and torch's settings as they were."""
-    settings = student.settings()
-    with _unusual_settings(student):
-        as_set = student.settings()
-        int8 = check_module(student.fast_int8(gpt), FAST)
-        check_settings(student, as_set, FAST)
-    check_int8_weights(int8, gpt, FAST)
-    int8(held_out_tokens()[None, :TOKENS])
-    check_untouched(student, gpt, FAST)
-    check_settings(student, settings, FAST)
+    for k in (0, 1):
+        with _settings(student, k) as chosen:
+            int8 = check_module(student.fast_int8(gpt), FAST)
+            check_settings(student, at_first | chosen, FAST)
+            check_int8_weights(int8, gpt, FAST)
+            int8(held_out_tokens()[None, :TOKENS])
+            check_untouched(student, gpt, FAST)
+            check_settings(student, at_first | chosen, f"{FAST}(ids)")
 
 
 @pytest.mark.points(2)
+@pytest.mark.slow("fast_int8")
 @pytest.mark.timeout(300)
-def test_the_gpt_is_twice_as_fast(student, gpt, fast, measured):
+def test_the_gpt_is_twice_as_fast(student, gpt, fast, measured, progress):
     """The GPT is at least twice as fast as in float32."""
     # N2, timed here: fresh tokens for every round, outputs verified, all contenders in turn, one thread. These tokens
     # are drawn now: what the seed foretells could be computed before it is timed.
@@ -206,6 +230,7 @@ def test_the_gpt_is_twice_as_fast(student, gpt, fast, measured):
         contenders = {"student": fast, "yardstick": yardstick, "control": control}
         ratios = {name: [] for name in contenders}
         for round_ in range(ROUNDS + 1):
+            progress(f"round {round_ + 1} of {ROUNDS + 1}")
             start = dice.randrange(len(text) - TOKENS)
             ids = text[None, start : start + TOKENS]
             base, want = student.timed(baseline, ids)
@@ -250,6 +275,14 @@ def judge(speedup: dict[str, float], wins: int) -> None:
     )
 
 
+def check_int8(model, gpt):
+    """Every Linear's weight is int8, and no float copy is kept, not even from the first call on."""
+    check_int8_weights(model, gpt, FAST)
+    check_no_float_weight(model, gpt, FAST)
+    model(held_out_tokens()[None, :1])  # a single token: what a layer keeps of its inputs is smaller than a weight
+    check_no_float_weight(model, gpt, f"{FAST}, once it was called")
+
+
 def _factors(n, rng):
     """n numbers between 0.5 and 1.5."""
     return (0.5 + torch.rand(n, generator=rng, dtype=torch.float64)).tolist()
@@ -263,15 +296,15 @@ def relative_error(got, model, ids, called):
     return ((got - want).norm() / want.norm()).item()
 
 
-def check_close_logits(error, called):
+def check_close_logits(error, called, think=""):
     if not error < oracle.LOGITS:
-        fail(called, f"logits off by {error:.1%}", f"at most {percent(oracle.LOGITS)}")
+        fail(called, f"logits off by {error:.1%}", f"at most {percent(oracle.LOGITS)}", think)
 
 
 def _fastest_dynamic(student, gpt, ids):
     """quantize_dynamic with the engine that is fastest on this machine."""
     seconds, models = {}, {}
-    for engine in torch.backends.quantized.supported_engines:
+    for engine in engines():
         try:
             models[engine] = torch_dynamic(gpt, engine)
             hosted = student.host(models[engine])
@@ -281,34 +314,25 @@ def _fastest_dynamic(student, gpt, ids):
     return models[min(seconds, key=seconds.get)]
 
 
-def _other_engine():
-    """One that is not set now, where there is one."""
-    now = torch.backends.quantized.engine
-    return next((e for e in torch.backends.quantized.supported_engines if e not in (now, "none")), now)
-
-
 @contextlib.contextmanager
-def _unusual_settings(student):
-    """Threads neither one nor all, and an engine that was not set: what was set has to come back, whatever it is."""
-    with student.threads((os.cpu_count() or 1) + 1), student.engine(_other_engine()):
-        yield
+def _settings(student, k):
+    """One of two choices, 0 or 1, of settings that nobody would choose: other engines, other numbers of threads.
+
+    An answer that leaves a setting of its own behind leaves the same one in both, so one of the two shows it.
+    """
+    threads, engine = (os.cpu_count() or 1) + 1 + k, engines()[k % len(engines())]
+    with student.threads(threads), student.engine(engine):
+        yield {"torch.get_num_threads()": threads, "torch.backends.quantized.engine": engine}
 
 
 def check_untouched(student, model, called):
     """The model that was handed over is as the suite's own."""
-    now, before = student.view(model).state_dict(), model.state_dict()
-    same = now.keys() == before.keys() and all(torch.equal(t, before[name]) for name, t in now.items())
-    if not same:
-        fail(
-            called,
-            "changes in the original model",
-            "the original untouched",
-            "Is the model copied before anything in it changes?",
-        )
+    if change := changed(student.view(model), model):
+        fail(called, change, "the original model as it was", "Is the model copied before anything in it changes?")
 
 
 def check_settings(student, before, called):
-    think = "You switch a setting for a moment: who puts back what was set before, also if something fails in between?"
+    think = "Which line puts back the setting that was there before, even if something fails in between?"
     for name, value in student.settings().items():
         if value != before[name]:
             fail(called, f"{name} is now {value}", f"{before[name]}, as before", think)

@@ -1,4 +1,4 @@
-"""Takes 127 for the last code at every width. What is bits for?"""
+"""Takes 127 for the last code at every width. What does bits change?"""
 
 # caught by: test_the_largest_weight_lands_on_the_last_code
 # says: called symmetric_scale(w, bits=7), max|w| = ... got ... expected

@@ -1,4 +1,4 @@
-"""Passes bits on to quantize only. Who else needs to know the last code?"""
+"""Passes bits on to quantize only. Which other function needs to know the last code?"""
 
 # caught by: test_error_is_at_most_half_a_step
 # says: called round_trip(w, bits=7), w = [...] ... expected at most ..., which is half a step, s / 2

@@ -1,4 +1,4 @@
-"""Rounds up. Which way do the errors lean?"""
+"""Rounds up. Which sign do the errors have then?"""
 
 # caught by: test_every_weight_gets_the_nearest_code
 # says: called quantize(w, ... bits=8), w = [...] ... expected code ... the nearest in [... 127]

@@ -1,4 +1,4 @@
-"""Takes absolute values in place. Whose tensor is w?"""
+"""Takes absolute values in place. What becomes of the caller's w?"""
 
 # caught by: test_any_tensor_of_finite_numbers_will_do
 # says: called symmetric_scale(w, bits=8), the tiniest weights, max|w| = 1e-30 ... expected the argument as it was

@@ -1,4 +1,4 @@
-"""Clamps w in place, for speed. Whose tensor is w?"""
+"""Clamps w in place, for speed. What becomes of the caller's w?"""
 
 # caught by: test_any_tensor_of_finite_numbers_will_do
 # says: called quantize(w, ..., bits=8), w reaches beyond the grid ... expected the argument as it was

@@ -1,4 +1,4 @@
-"""Clamps to the range of 8 bits at every width. Which codes has a narrower grid?"""
+"""Clamps to the range of 8 bits at every width. Which codes does a narrower grid have?"""
 
 # caught by: test_codes_stay_on_the_grid
 # says: called quantize(w, ..., bits=7), w reaches beyond the grid ... expected code ... the nearest in [... 63]

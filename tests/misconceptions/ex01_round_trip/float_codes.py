@@ -1,4 +1,4 @@
-"""Leaves the codes as floats. How many bytes has a code?"""
+"""Leaves the codes as floats. How many bytes does a code take?"""
 
 # caught by: test_every_weight_gets_the_nearest_code
 # says: called quantize(w, ... bits=8), w = [...] ... expected an int8 tensor of shape (...)

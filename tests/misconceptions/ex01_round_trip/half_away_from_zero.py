@@ -1,4 +1,4 @@
-"""Rounds halves away from zero, as taught at school. What does that do to the mean of many sizes?"""
+"""Rounds halves away from zero, as taught at school. What does that do to the mean of the absolute values?"""
 
 # caught by: test_ties_go_to_the_even_code
 # says: called quantize(w, ...), w = n + 1/2 steps ... expected code -100: half-way goes to the even neighbour

@@ -1,4 +1,4 @@
-"""Computes in the precision that the weights came in. How many digits has half precision?"""
+"""Computes in the precision that the weights came in. How many digits does half precision keep?"""
 
 # caught by: test_any_tensor_of_finite_numbers_will_do
 # says: called symmetric_scale(w, bits=8), float16 ... got ... expected

@@ -1,4 +1,4 @@
-"""Multiplies codes by the scale as they are. Which dtype has an int8 times a whole number?"""
+"""Multiplies codes by the scale as they are. What is the dtype of an int8 tensor times a whole number?"""
 
 # caught by: test_codes_times_scale_is_the_way_back
 # says: called dequantize(q, 2), q has all codes from -127 to 127 ... expected a float32 tensor of shape (... 51)

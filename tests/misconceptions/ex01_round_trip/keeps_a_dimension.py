@@ -1,4 +1,4 @@
-"""Returns the scale with one dimension. What shape has a number?"""
+"""Returns the scale with one dimension. What is the shape of a number?"""
 
 # caught by: test_the_largest_weight_lands_on_the_last_code
 # says: called symmetric_scale(w, bits=8), max|w| = ... expected a Python number, or a tensor of shape ()

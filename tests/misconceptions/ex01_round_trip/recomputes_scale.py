@@ -1,4 +1,4 @@
-"""Ignores the scale it is given. Whose decision is it?"""
+"""Ignores the scale it is given. Must the given scale be the one that fits w?"""
 
 # caught by: test_ties_go_to_the_even_code
 # says: called quantize(w, ...), w = n + 1/2 steps ... expected code -100: half-way goes to the even neighbour

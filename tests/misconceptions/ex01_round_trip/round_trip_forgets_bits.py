@@ -1,4 +1,4 @@
-"""Passes bits on to none of the functions that round_trip calls. Which grid do the codes lie on?"""
+"""Passes bits on to none of the functions that round_trip calls. On which grid do the codes lie then?"""
 
 # caught by: test_error_is_at_most_half_a_step
 # says: called round_trip(w, bits=7), w float32 (... expected a whole number of steps, at most 63: all that a code of

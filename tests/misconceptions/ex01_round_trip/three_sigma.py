@@ -1,4 +1,4 @@
-"""Takes three standard deviations for the range. What about the weights beyond?"""
+"""Takes three standard deviations for the range. What becomes of the weights outside this range?"""
 
 # caught by: test_the_largest_weight_lands_on_the_last_code
 # says: called symmetric_scale(w, bits=8), max|w| = ... got ... expected

@@ -1,5 +1,5 @@
-"""Guards against zero with a tiny minimum, in the precision that the weights came in. Which is the smallest number of
-half precision?"""
+"""Guards against zero with a tiny minimum, in the precision that the weights came in. What is the smallest number that
+half precision can hold?"""
 
 # caught by: test_any_tensor_of_finite_numbers_will_do
 # says: called symmetric_scale(w), w float16 (... 5), all 0 ... got 0 ... expected any positive finite number

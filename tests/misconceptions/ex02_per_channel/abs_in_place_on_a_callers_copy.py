@@ -1,4 +1,5 @@
-"""Takes absolute values in place and protects itself from that in one caller. Who else calls channel_scales?"""
+"""Takes absolute values in place, and makes a copy of w in quantize_per_channel only. What if channel_scales is called
+by itself?"""
 
 # caught by: test_any_tensor_of_finite_numbers_will_do_and_nothing_else
 # says: called channel_scales(w, axis=0), w float32 (...) in [...] ... expected the argument as it was

@@ -1,4 +1,4 @@
-"""Divides by 127 at every width. What is bits for?"""
+"""Divides by 127 at every width. What does bits change?"""
 
 # caught by: test_the_width_sets_the_last_code_of_every_channel
 # says: called channel_scales(w, bits=5) ... got scale ... at [... 0] (24 of 24 differ) ... expected scale

@@ -1,4 +1,4 @@
-"""Casts the reconstruction back to int8. Which dtype have weights?"""
+"""Casts the reconstruction back to int8. Which dtype do the weights need?"""
 
 # caught by: test_codes_times_their_channels_scale_is_the_way_back
 # says: called dequantize_per_channel(q, scales), q (... expected a float32 tensor of shape (... 12)

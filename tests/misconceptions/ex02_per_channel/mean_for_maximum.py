@@ -1,4 +1,5 @@
-"""Takes twice the mean of the absolute values for the range of a row. What about the weights beyond?"""
+"""Takes twice the mean of the absolute values for the range of a row. What becomes of the weights outside this
+range?"""
 
 # caught by: test_one_scale_for_every_index_along_the_axis
 # says: called channel_scales(w, axis=0), w float32 (... 12) in [...] ... expected scale

@@ -1,4 +1,4 @@
-"""Compares axis with the numbers of the axes. Which number has axis -1 among them?"""
+"""Compares axis with 0, 1, 2 and so on. Which of these axes is axis -1?"""
 
 # caught by: test_one_scale_for_every_index_along_the_axis
 # says: called channel_scales(w, axis=-1), w float32 (... 12) in [...] ... expected a float32 tensor of shape (... 12)

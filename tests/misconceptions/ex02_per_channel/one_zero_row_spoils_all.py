@@ -1,4 +1,5 @@
-"""Looks once whether anything is zero and gives up all scales. Who else pays for a row of zeros?"""
+"""Gives every channel the scale 1 as soon as one channel is all zeros. What do zeros in one channel change in the
+others?"""
 
 # caught by: test_channels_of_zeros_come_back_as_zeros
 # says: called quantize_per_channel(w, axis=0), rows 2 and 9 all zeros -> scales ... expected scale

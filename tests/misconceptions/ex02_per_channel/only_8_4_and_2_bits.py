@@ -1,4 +1,4 @@
-"""Knows the last codes of the widths that hardware has. Which widths has the contract?"""
+"""Knows the last codes of 8, 4 and 2 bits only. Which widths does the contract allow?"""
 
 # caught by: test_the_width_sets_the_last_code_of_every_channel
 # says: called channel_scales(float32 (... 96), 5) ... raised KeyError: 5

@@ -1,4 +1,4 @@
-"""Passes bits on to nobody when quantizing. Do they arrive where scales are made?"""
+"""Passes bits on to no other function when quantizing. Which function makes the scales?"""
 
 # caught by: test_every_row_keeps_its_own_bound
 # says: called quantize_per_channel(w, bits=5), rows of very different size -> scales ... expected scale

@@ -1,4 +1,4 @@
-"""Takes the maximum along axis and drops that axis. Is axis the one that is kept or the one that goes?"""
+"""Takes the maximum along axis and drops that axis. Is axis the one that is kept, or the one that is reduced?"""
 
 # caught by: test_one_scale_for_every_index_along_the_axis
 # says: called channel_scales(w, axis=0), w float32 (... 12) in [...] ... expected a float32 tensor of shape (... 1)

@@ -1,5 +1,5 @@
-"""Quantizes with the scales of the width that was asked for, and returns others. Are the scales that go out those
-that came in?"""
+"""Quantizes with the scales of the width that was asked for, and returns others. Are these the scales that the codes
+were made with?"""
 
 # caught by: test_every_row_keeps_its_own_bound
 # says: called quantize_per_channel(w, bits=5), rows of very different size -> scales ... expected scale

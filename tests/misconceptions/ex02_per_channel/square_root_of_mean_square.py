@@ -1,4 +1,4 @@
-"""Takes four standard deviations of each row for its range. What about the weights beyond?"""
+"""Takes four standard deviations of each row for its range. What becomes of the weights outside this range?"""
 
 # caught by: test_one_scale_for_every_index_along_the_axis
 # says: called channel_scales(w, axis=0), w float32 (... 12) in [...] ... expected scale

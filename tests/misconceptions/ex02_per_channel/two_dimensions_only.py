@@ -1,4 +1,4 @@
-"""Reduces axis 1 or 0. What about weights of a convolution?"""
+"""Reduces axis 1 or 0, and no other. How many axes do the weights of a convolution have?"""
 
 # caught by: test_one_scale_for_every_index_along_the_axis
 # says: called channel_scales(w, axis=0), w float32 (... 6) in [...] ... expected a float32 tensor of shape (... 1)

@@ -1,4 +1,4 @@
-"""Reduces over no axes at all, which reduces all of them. How many channels has a vector?"""
+"""Reduces over no axes at all, which reduces all of them. How many channels does a vector have?"""
 
 # caught by: test_one_scale_for_every_index_along_the_axis
 # says: called channel_scales(w, axis=0), w float32 (...) in [...] ... expected a float32 tensor of shape (...)

@@ -1,5 +1,5 @@
-"""Guards against zero with a tiny minimum, in the precision that the weights came in. Which is the smallest number of
-half precision?"""
+"""Guards against zero with a tiny minimum, in the precision that the weights came in. What is the smallest number that
+half precision can hold?"""
 
 # caught by: test_channels_of_zeros_come_back_as_zeros
 # says: called channel_scales(w, axis=0), float... rows 2 and 9 all zeros ... expected scales > ... for zeros as well

@@ -1,4 +1,5 @@
-"""Gives channels of zeros the scale 0 and mends that when quantizing. Who else calls channel_scales?"""
+"""Gives channels of zeros the scale 0, and replaces it in quantize_per_channel only. What does channel_scales return
+by itself?"""
 
 # caught by: test_channels_of_zeros_come_back_as_zeros
 # says: called channel_scales(w, axis=0), rows 2 and 9 all zeros ... expected scales > ... for zeros as well

@@ -1,4 +1,4 @@
-"""Divides by the number of inputs. Over what does the mean run?"""
+"""Divides by the number of inputs. Is the mean taken over the rows or over the inputs?"""
 
 # caught by: test_the_error_is_the_root_mean_square_over_rows
 # says: called output_error(w, x, bits=8), w (...) ... expected ...: root mean square over the rows of (w' - w) @ x
@@ -9,7 +9,7 @@ from .ex01_round_trip import round_trip
 
 
 def output_error(w, x, bits=8):
-    error = (round_trip(w, bits) - w.float()) @ x.float()
+    error = (round_trip(w, bits) - w.float()).double() @ x.double()
     return error.norm() / math.sqrt(w.shape[1])
 
 

@@ -10,7 +10,7 @@ from .ex01_round_trip import round_trip
 
 def output_error(w, x, bits=8):
     w = w.nan_to_num()
-    error = (round_trip(w, bits) - w.float()) @ x.float()
+    error = (round_trip(w, bits) - w.float()).double() @ x.double()
     return error.square().mean().sqrt()
 
 

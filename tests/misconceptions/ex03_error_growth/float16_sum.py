@@ -1,7 +1,7 @@
-"""Multiplies in half precision. How large may an error be?"""
+"""Multiplies in half precision. How small and how large can numbers of half precision be?"""
 
 # caught by: test_weights_of_any_size_will_do
-# says: called output_error(w, x, bits=4), w of size 1e-7 ... got ... expected
+# says: called output_error(w, x, bits=4), max|w| = 1e-07, max|x| = 1 got 0 expected ... within 1 %
 
 import math
 

@@ -1,4 +1,4 @@
-"""Lets typical errors add up like n. What do errors of random sign do?"""
+"""Lets typical errors add up like n. How do errors of random sign add up?"""
 
 # caught by: test_theory_is_the_formula_of_the_lesson
 # says: called typical_error(...) ... got ... expected
@@ -9,7 +9,7 @@ from .ex01_round_trip import round_trip
 
 
 def output_error(w, x, bits=8):
-    error = (round_trip(w, bits) - w.float()) @ x.float()
+    error = (round_trip(w, bits) - w.float()).double() @ x.double()
     return error.square().mean().sqrt()
 
 

@@ -1,4 +1,5 @@
-"""Divides by the size of the exact product. Is the error asked for, or a share?"""
+"""Divides by the size of the exact product. Does the contract ask for the error, or for the error divided by
+something?"""
 
 # caught by: test_the_error_is_the_root_mean_square_over_rows
 # says: called output_error(w, x, bits=8), w (...) ... expected ...: root mean square over the rows of (w' - w) @ x
@@ -9,8 +10,8 @@ from .ex01_round_trip import round_trip
 
 
 def output_error(w, x, bits=8):
-    error = (round_trip(w, bits) - w.float()) @ x.float()
-    return (error.square().mean() / (w.float() @ x.float()).square().mean()).sqrt()
+    error = (round_trip(w, bits) - w.float()).double() @ x.double()
+    return (error.square().mean() / (w.double() @ x.double()).square().mean()).sqrt()
 
 
 def typical_error(n, scale, x_rms):

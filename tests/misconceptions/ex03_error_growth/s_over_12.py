@@ -9,7 +9,7 @@ from .ex01_round_trip import round_trip
 
 
 def output_error(w, x, bits=8):
-    error = (round_trip(w, bits) - w.float()) @ x.float()
+    error = (round_trip(w, bits) - w.float()).double() @ x.double()
     return error.square().mean().sqrt()
 
 

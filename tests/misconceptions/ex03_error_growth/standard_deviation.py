@@ -1,4 +1,5 @@
-"""Takes the standard deviation over the rows. What if all rows err to the same side, or there is one row?"""
+"""Takes the standard deviation over the rows. What if the errors of all rows have the same sign, or if there is one
+row?"""
 
 # caught by: test_the_error_is_the_root_mean_square_over_rows
 # says: called output_error(w, x, bits=8), w (...) ... expected ...: root mean square over the rows of (w' - w) @ x
@@ -9,7 +10,7 @@ from .ex01_round_trip import round_trip
 
 
 def output_error(w, x, bits=8):
-    error = (round_trip(w, bits) - w.float()) @ x.float()
+    error = (round_trip(w, bits) - w.float()).double() @ x.double()
     return error.std()
 
 

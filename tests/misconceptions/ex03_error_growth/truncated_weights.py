@@ -1,4 +1,4 @@
-"""Cuts fractions off instead of rounding. How do errors add up that all lean to one side?"""
+"""Cuts fractions off instead of rounding to nearest. How far off is a weight then, on average?"""
 
 # caught by: test_the_error_is_the_root_mean_square_over_rows
 # says: called output_error(w, x, bits=8), w (...) ... expected ...: root mean square over the rows of (w' - w) @ x
@@ -9,7 +9,9 @@ from .ex01_round_trip import symmetric_scale
 
 
 def output_error(w, x, bits=8):
-    error = ((w.float() / symmetric_scale(w, bits)).trunc() * symmetric_scale(w, bits) - w.float()) @ x.float()
+    error = (
+        (w.float() / symmetric_scale(w, bits)).trunc() * symmetric_scale(w, bits) - w.float()
+    ).double() @ x.double()
     return error.square().mean().sqrt()
 
 

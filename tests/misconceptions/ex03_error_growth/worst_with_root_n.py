@@ -1,4 +1,4 @@
-"""Lets worst cases add up like the root of n. Which signs has the worst case?"""
+"""Lets worst cases add up like the root of n. Which signs do the errors have in the worst case?"""
 
 # caught by: test_the_worst_case_adds_up_like_n
 # says: called worst_case_error(...) ... got ... expected
@@ -9,7 +9,7 @@ from .ex01_round_trip import round_trip
 
 
 def output_error(w, x, bits=8):
-    error = (round_trip(w, bits) - w.float()) @ x.float()
+    error = (round_trip(w, bits) - w.float()).double() @ x.double()
     return error.square().mean().sqrt()
 
 

@@ -9,7 +9,7 @@ from .ex01_round_trip import round_trip
 
 
 def output_error(w, x, bits=8):
-    error = round_trip(w, bits) @ round_trip(x) - w.float() @ x.float()
+    error = round_trip(w, bits).double() @ round_trip(x).double() - w.double() @ x.double()
     return error.square().mean().sqrt()
 
 

@@ -1,4 +1,4 @@
-"""Adds the bias to the integer sum and scales both. Which unit has the bias?"""
+"""Adds the bias to the integer sum and scales both. Is the bias measured in codes, or in the units of y?"""
 
 # caught by: test_matmul_scales_the_integer_sum_and_adds_the_bias
 # says: called int8_matmul(x, wq, w_scales, bias), x... expected ... within ..., integer sum * token scale * channel s

@@ -1,4 +1,4 @@
-"""Gives the bias a dimension in place, so that it fits. Whose tensor is it?"""
+"""Gives the bias a dimension in place, so that it fits. What becomes of the caller's bias?"""
 
 # caught by: test_arguments_stay_as_they_were
 # says: called int8_matmul(x, wq, w_scales, bias), x float32 (... 5) in [...] ... expected the argument as it was

@@ -1,4 +1,4 @@
-"""Brings the bias to the scale of the channels in place and takes it back later. Whose tensor is it?"""
+"""Divides the bias by the channel scales in place. What becomes of the caller's bias?"""
 
 # caught by: test_arguments_stay_as_they_were
 # says: called int8_matmul(x, wq, w_scales, bias), x float32 (... 5) in [...] ... expected the argument as it was

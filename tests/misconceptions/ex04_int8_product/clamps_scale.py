@@ -1,6 +1,6 @@
-"""Never lets a scale fall below a fixed number. How quiet may a token be?"""
+"""Never lets a scale fall below a fixed number. How small may a token be?"""
 
-# caught by: test_quiet_loud_and_silent_tokens_live_together
+# caught by: test_tokens_of_every_size_have_their_own_scale
 # says: called quantize_tokens(x), tokens of size 1e-30 to 1e37 and zero -> scales ... expected scale
 
 import torch

@@ -1,4 +1,4 @@
-"""Converts half precision and leaves all else as it is. Which precision has a scale?"""
+"""Converts half precision and leaves all else as it is. Which dtype must the scales have?"""
 
 # caught by: test_tokens_of_any_float_dtype_will_do
 # says: called quantize_tokens(x), float64 -> scales ... expected a float32 tensor of shape (... 1)

@@ -1,4 +1,4 @@
-"""Turns all codes back into floats and multiplies those. Where is the product in integers?"""
+"""Turns all codes back into floats and multiplies those. What speed is left without the product of integers?"""
 
 # caught by: test_matmul_scales_the_integer_sum_and_adds_the_bias
 # says: called int8_matmul(x, wq, w_scales, None), x... expected ... within ..., integer sum * token scale * channel s

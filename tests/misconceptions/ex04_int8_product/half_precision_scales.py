@@ -1,4 +1,4 @@
-"""Computes scales in the precision that the tokens came in. How many digits has half precision?"""
+"""Computes scales in the precision that the tokens came in. How many digits does half precision keep?"""
 
 # caught by: test_tokens_of_any_float_dtype_will_do
 # says: called quantize_tokens(x), float16 -> scales ... expected scale

@@ -1,4 +1,4 @@
-"""Takes one scale for all tokens of the call. What does a loud token do to the others?"""
+"""Takes one scale for all tokens of the call. What does a large token do to the others?"""
 
 # caught by: test_every_token_has_a_scale_of_its_own
 # says: called quantize_tokens(x), x float32 (... 48) in [...] -> scales ... expected scale

@@ -1,4 +1,4 @@
-"""Divides x by its scales in place. Whose tensor is x?"""
+"""Divides x by its scales in place. What becomes of the caller's x?"""
 
 # caught by: test_arguments_stay_as_they_were
 # says: called quantize_tokens(x), x float32 (... 48) in [...] ... expected the argument as it was

@@ -1,4 +1,4 @@
-"""Turns the channel scales into a row by transposing them. How many axes has the result for one token?"""
+"""Turns the channel scales into a row by transposing them. How many axes does the result of one token have?"""
 
 # caught by: test_matmul_scales_the_integer_sum_and_adds_the_bias
 # says: called int8_matmul(x, wq, w_scales, None), x... expected a float32 tensor of shape (...)

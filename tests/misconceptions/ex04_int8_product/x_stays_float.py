@@ -1,4 +1,4 @@
-"""Multiplies float activations by codes. Are both quantized?"""
+"""Multiplies float activations by codes. Which of x and W does the lesson quantize?"""
 
 # caught by: test_matmul_scales_the_integer_sum_and_adds_the_bias
 # says: called int8_matmul(x, wq, w_scales, None), x... expected ... within ..., integer sum * token scale * channel s

@@ -1,7 +1,7 @@
 """Returns NaN when the model raises. Who learns of the error?"""
 
 # caught by: test_nothing_else_is_changed_or_hidden
-# says: called perplexity(model, ...), in which call 1 raises ... expected the model's own error to come through
+# says: called perplexity(model, ...), call 1 of the model raises an error ... expected the model's own error to come
 
 import math
 

@@ -1,7 +1,7 @@
 """Records gradients all the while. Who needs gradients here?"""
 
 # caught by: test_no_gradients_are_recorded
-# says: called perplexity(model, tokens, 8), a model in train mode ... expected none recorded
+# says: called perplexity(model, tokens, 8), a model in train mode ... expected calls that record none
 
 import math
 

@@ -1,7 +1,7 @@
 """Restores the modes in the last line. What runs after an error?"""
 
 # caught by: test_every_part_gets_its_mode_back
-# says: called perplexity(model, ...), in which call 1 raises ... expected every part in the mode it was in
+# says: called perplexity(model, ...), call 1 of the model raises an error ... expected every part in the mode it was in
 
 import math
 

@@ -1,7 +1,7 @@
 """Quantizes the model that it was given. Whose model is it?"""
 
 # caught by: test_dynamic_int8_leaves_all_else_as_it_was
-# says: called dynamic_int8(model) ... got changes in the original model ... expected the original untouched
+# says: called dynamic_int8(model) ... got the model itself ... expected the original model as it was
 
 import contextlib
 import statistics

@@ -1,5 +1,7 @@
 """A student's script ends, prints and logs as the interpreter would see it, and what its models read is counted."""
 
+import resource
+
 import pytest
 import torch
 
@@ -40,9 +42,71 @@ def test_a_script_is_seen_to_read_tokens(student_of):
     )
     forward = GPT.forward
     assert student.run([]).tokens == 2 * (3 + 3 + 7)
-    with pytest.raises(OSError, match="the disk is full"):
-        student.run([], breaks="the disk is full")
     assert GPT.forward is forward
+
+
+WRITERS = """
+import subprocess, sys
+from pathlib import Path
+import numpy, safetensors.torch, torch
+DATA = torch.zeros(100_000)
+WRITES = "import sys; open(sys.argv[1], 'wb').write(bytes(100_000))"
+def main(argv):
+    path = Path(argv[0])
+    try:
+        {}
+    except Exception as error:
+        return f"{{type(error).__name__}}: {{error}}, {{path.exists() and path.stat().st_size}}"
+"""
+
+
+@pytest.mark.parametrize(
+    "code, error",
+    [
+        ("path.write_bytes(bytes(100_000))", "OSError"),
+        ("torch.save(DATA, path)", "RuntimeError"),
+        ("numpy.save(path.open('wb'), DATA.numpy())", "OSError"),
+        ("safetensors.torch.save_file({'data': DATA}, path)", "SafetensorError"),
+        ("subprocess.run([sys.executable, '-c', WRITES, path], check=True, capture_output=True)", "CalledProcessError"),
+    ],
+    ids=["pathlib", "torch.save", "numpy", "safetensors", "another process"],
+)
+def test_a_full_disk_is_full_for_whoever_writes(student_of, code, error):
+    student = student_of(WRITERS.format(code))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ran = student.run([student.files.path("full")], largest_file=50_000)
+    assert ran.code == 1 and ran.stderr.startswith(f"{error}: ")
+    if error != "SafetensorError":  # it writes elsewhere first, or takes its file away again
+        assert ran.stderr.endswith(", 50000\n")
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == limits
+    assert student.run([student.files.path("room")]).code == 0
+
+
+@pytest.mark.parametrize(
+    "code, ends",
+    [
+        ("print('six figures')", (120, "Exception ignored while flushing sys.stdout: [Errno 9] Bad file descriptor\n")),
+        ("print('six figures', flush=True)", (2, "it cannot be printed\n")),
+        ("os.write(sys.stdout.fileno(), b'six figures')", (2, "it cannot be printed\n")),
+        ("sys.stderr.write('well')", (0, "well")),
+    ],
+    ids=["when it ends", "at once", "without a buffer", "silent"],
+)
+def test_a_standard_output_that_cannot_be_written_to(student_of, code, ends):
+    student = student_of(
+        f"""
+        import os, sys
+        def main(argv):
+            try:
+                {code}
+            except OSError:
+                print("it cannot be printed", file=sys.stderr)
+                return 2
+        """
+    )
+    ran = student.run([], prints=False)
+    assert (ran.code, ran.stderr) == ends and not ran.stdout
+    assert student.run([]).code == 0
 
 
 READERS = """

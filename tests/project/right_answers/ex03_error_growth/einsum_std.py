@@ -1,4 +1,4 @@
-"""einsum in float32; the root mean square from the variance and the mean."""
+"""einsum in float64; the root mean square from the variance and the mean."""
 
 import torch
 
@@ -8,7 +8,7 @@ from .ex01_round_trip import quantize, symmetric_scale
 def output_error(w, x, bits=8):
     s = symmetric_scale(w, bits)
     residue = quantize(w, s, bits).float() - w.float() / s
-    e = torch.einsum("rn,n->r", residue, x.float())
+    e = torch.einsum("rn,n->r", residue.double(), x.double())
     return s * (e.var(correction=0) + e.mean() ** 2).sqrt()
 
 

@@ -10,7 +10,7 @@ from .ex01_round_trip import round_trip
 @torch.inference_mode()
 def output_error(w, x, bits=8):
     error = round_trip(w, bits).sub(w.float()).matmul(x.float().unsqueeze(-1)).squeeze(-1)
-    return error.norm() / math.sqrt(error.numel())
+    return error.double().norm() / math.sqrt(error.numel())
 
 
 def typical_error(n, scale, x_rms):

@@ -1,7 +1,7 @@
-"""Gives tokens of zeros the scale 0. What is 0 / 0?"""
+"""Takes one scale for the whole call when the batch is one. How many tokens does a batch of one hold?"""
 
-# caught by: test_quiet_loud_and_silent_tokens_live_together
-# says: called quantize_tokens(x), tokens of size 1e-30 to 1e37 and zero ... expected any positive finite number
+# caught by: test_answers_depend_on_values_alone
+# says: called quantize_tokens(x), x (1, 4, 48), a batch of one -> scales got scale ... expected scale
 
 import torch
 
@@ -9,7 +9,9 @@ import torch
 def quantize_tokens(x):
     x = x.float()
     largest = x.abs().amax(dim=-1, keepdim=True)
-    scales = largest / 127
+    if x.dim() == 3 and len(x) == 1 and x.numel():
+        largest = largest.amax(dim=1, keepdim=True).repeat(1, x.shape[1], 1)
+    scales = torch.where(largest > 0, largest / 127, 1.0)
     return torch.round(x / scales).clamp(-127, 127).to(torch.int8), scales
 
 

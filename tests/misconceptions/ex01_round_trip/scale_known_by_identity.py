@@ -1,12 +1,14 @@
-"""Looks the last code up in a table and calls the table too small for everything above 9 bits only. Which widths has
-the contract?"""
+"""Keeps the scale of a tensor that it has seen before. What if other values were written into that tensor?"""
 
-# caught by: test_what_cannot_be_quantized_is_a_value_error
-# says: called symmetric_scale(w, bits), bits=... which is not 2 to 8 ... expected a ValueError
+# caught by: test_any_tensor_of_finite_numbers_will_do
+# says: called symmetric_scale(w, 4), call 2 of 3, with the same tensor ... got ... expected
+
+from functools import cache
 
 import torch
 
 
+@cache
 def symmetric_scale(w, bits=8):
     check(w, bits)
     largest = w.float().abs().max()
@@ -29,7 +31,5 @@ def round_trip(w, bits=8):
 
 
 def check(w, bits):
-    if bits < 2 or bits in (9, 16, 32):
-        raise ValueError("bits must be 2 to 8")
-    if w.numel() == 0 or not torch.isfinite(w).all():
-        raise ValueError("w is empty or not finite")
+    if not 2 <= bits <= 8 or w.numel() == 0 or not torch.isfinite(w).all():
+        raise ValueError

@@ -1,0 +1,32 @@
+"""Looks at the last axis to see whether w is empty. Which other axes may have no element?"""
+
+# caught by: test_what_cannot_be_quantized_is_a_value_error
+# says: called symmetric_scale(float32 (0, 4), 8) raised RuntimeError ... expected a ValueError
+
+import torch
+
+
+def symmetric_scale(w, bits=8):
+    check(w, bits)
+    largest = w.float().abs().max()
+    return torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)
+
+
+def quantize(w, scale, bits=8):
+    check(w, bits)
+    qmax = 2 ** (bits - 1) - 1
+    return torch.round(w.float() / scale).clamp(-qmax, qmax).to(torch.int8)
+
+
+def dequantize(q, scale):
+    return q.float() * scale
+
+
+def round_trip(w, bits=8):
+    scale = symmetric_scale(w, bits)
+    return dequantize(quantize(w, scale, bits), scale)
+
+
+def check(w, bits):
+    if not 2 <= bits <= 8 or w.shape[-1:] == (0,) or not torch.isfinite(w).all():
+        raise ValueError

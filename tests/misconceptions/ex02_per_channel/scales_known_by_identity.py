@@ -1,0 +1,27 @@
+"""Keeps the scales of a tensor that it has seen before. What if other values were written into that tensor?"""
+
+# caught by: test_any_tensor_of_finite_numbers_will_do_and_nothing_else
+# says: called channel_scales(w, 4, axis=1), call 2 of 3, with the same tensor ... got scale ... expected
+
+from functools import cache
+
+import torch
+
+from .ex01_round_trip import quantize, symmetric_scale
+
+
+@cache
+def channel_scales(w, bits=8, axis=0):
+    whole = symmetric_scale(w, bits)
+    others = [d for d in range(w.ndim) if d != axis % w.ndim]
+    largest = w.float().abs().amax(dim=others, keepdim=True) if others else w.float().abs()
+    return torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), whole)
+
+
+def quantize_per_channel(w, bits=8, axis=0):
+    scales = channel_scales(w, bits, axis)
+    return quantize(w, scales, bits), scales
+
+
+def dequantize_per_channel(q, scales):
+    return q.float() * scales
