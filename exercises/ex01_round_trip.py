@@ -12,11 +12,11 @@ Rounding moves w / s by at most one half. So no weight moves by more than s / 2,
 is symmetric: 0 is a code, the code of -w is minus the code of w, and the code -128 is never used.
 
 Why it matters: 1 billion parameters take 4 GB in float32, 1 GB in int8 and 500 MB in int4, and processors multiply
-small integers faster. When it passes, run `python -m exercises.ex01_round_trip` and look at 8, 4 and 2 bits.
+small integers faster. When it passes, run `.venv/bin/python -m exercises.ex01_round_trip` and look at 8, 4 and 2 bits.
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex01_round_trip")
+    raise SystemExit("Run it from the project's folder as a module: .venv/bin/python -m exercises.ex01_round_trip")
 
 import torch
 from torch import Tensor

@@ -1,27 +1,28 @@
 """ex12  AWQ: scale the weights that matter before rounding them
 
 Rounding to nearest treats all weights alike, but the output does not: an error in W[:, k] is multiplied by x[k]. Where
-the activations of a channel are large, its column of W is salient, even if its weights are small, and at 4 bits small
-weights round to 0. AWQ (Lin et al. 2023, "AWQ: Activation-aware Weight Quantization", section 3.2) looks at
-activations to find these columns and multiplies them by an s[k] larger than that of the others before rounding, Q.
-Dividing x by the same s leaves the function as it was:
+the activations of feature k are large, column k of W is salient, even if its weights are small; and at 4 bits small
+weights round to 0. AWQ (Lin et al. 2023, "AWQ: Activation-aware Weight Quantization", section 3.2) finds these columns
+by looking at activations. It multiplies each column of W by a factor s[k], larger for salient columns, before rounding
+(Q), and divides x by the same factors. Without rounding, nothing would change:
 
-    x W^T  =  (x / s) (W diag(s))^T  ~  (x / s) Q(W diag(s))^T               (their equation 2)
+    x W^T  =  (x / s) (W diag(s))^T  ~  (x / s) Q(W diag(s))^T        (their equation 2, for a layer)
 
-As long as a scaled column is not the largest of its row or group, the step stays what it was, so that the error of
-W[:, k] shrinks by the factor s[k]. Scale too much, and the step grows for everybody else. The compromise is searched
-for on a calibration set, with one number to choose (equations 4 and 5):
+As long as a scaled column is not the largest of its row or group, the step stays what it was, and the error of W[:, k]
+shrinks by the factor s[k]. If s[k] is too large, column k becomes the largest, and the step grows for its whole group.
+So the factors are a compromise. One number is searched for, on a calibration set (their equations 4 and 5):
 
-    s = magnitude ** alpha,    magnitude[k] = mean|x[k]|,    alpha in [0, 1]: least ||(x / s) Q(W diag(s))^T - x W^T||
+    s = magnitude ** alpha       magnitude[k] = mean|x[k]|       0 <= alpha <= 1
+    best alpha: least ||(x / s) Q(W diag(s))^T - x W^T||
 
-alpha = 0 is round to nearest, and one of the candidates: the outcome can never be worse on that set. In a network the
-division of x folds into what comes before where that is linear, a LayerNorm's weight for instance, and costs nothing.
+alpha = 0 is rounding to nearest. It is one of the candidates, so on the calibration set the result is never worse. In a
+network, the layer before can do the division of x if it is linear or a LayerNorm; then it costs nothing.
 
-When it passes, run `python -m exercises.ex12_awq`: a GPT with salient columns, at 4 and 3 bits.
+When it passes, run `.venv/bin/python -m exercises.ex12_awq`: a GPT with salient columns, at 4 and 3 bits.
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex12_awq")
+    raise SystemExit("Run it from the project's folder as a module: .venv/bin/python -m exercises.ex12_awq")
 
 import copy
 
@@ -32,42 +33,49 @@ from torch.nn import functional as F
 from .ex06_perplexity import drift, perplexity
 from .ex10_int4 import quantize_grouped, spread
 
-STEPS = 20  # of alpha in [0, 1)
+STEPS = 20  # of alpha, from 0 to 1
 
 
 def activation_magnitude(x: Tensor) -> Tensor:
     """How large each feature of x is on average over the tokens: mean |x|.
 
-    x:       (..., K), any leading shape
+    x:       (..., K), any leading shape, (K,) is one token; floating point of any precision
     returns: (K,) float32
     """
-    # TODO: ex12, step 1 of 3. One number a feature.
+    # TODO: ex12, step 1 of 3. One number for each feature: over which axes is the mean?
     raise NotImplementedError("ex12: activation_magnitude")
 
 
 def round_trip_grouped(w: Tensor, bits: int, group_size: int | None) -> Tensor:
-    """(N, K): w rounded to the grid of its groups."""
+    """w, (N, K), rounded to `bits` bits and turned back into float32, with a scale for each group as in ex10.
+
+    group_size: how many neighbours in a row share a scale; None: the whole row
+    """
     codes, scales = quantize_grouped(w, bits, group_size)
     return codes * spread(scales, w.shape[1], group_size or w.shape[1])
 
 
 def awq_scales(w: Tensor, x: Tensor, bits: int, group_size: int | None) -> Tensor:
-    """The factor of each column of w that changes x @ w.T least when w is rounded.
+    """The factors for the columns of w with which rounding w changes x @ w.T least.
 
-    w:       (N, K)
-    x:       (..., K), activations of a calibration set
-    returns: (K,) float32 > 0, on x never worse than all ones
+    w:          (N, K), floating point of any precision
+    x:          (..., K), activations of a calibration set, with mean|x| of 0.01 to 100 or 0 for each feature
+    bits:       2 to 8
+    group_size: how many neighbours in a row of w share a scale, as in ex10; None: the whole row
+    returns:    (K,) float32 > 0: w is multiplied by them, x divided; on x never worse than all ones
     """
-    # TODO: ex12, step 2 of 3. Try every alpha, and keep the one whose output is closest. round_trip_grouped rounds.
+    # TODO: ex12, step 2 of 3. Try some 20 values of alpha. Which output is closest? round_trip_grouped rounds.
     raise NotImplementedError("ex12: awq_scales")
 
 
 def awq_linear(linear: nn.Linear, x: Tensor, bits: int, group_size: int | None) -> nn.Module:
     """A module that computes what linear does, with its weight scaled by awq_scales and rounded to `bits` bits.
 
-    linear:  with or without bias; stays as it is
-    x:       (..., K), activations of a calibration set
-    returns: a module (..., K) to (..., N) float32; the scaling alone, without rounding, changes nothing
+    linear:     with or without bias; stays as it is
+    x:          (..., K), activations of a calibration set
+    bits:       2 to 8
+    group_size: how many neighbours in a row of the weight share a scale, as in ex10; None: the whole row
+    returns:    a module (..., K) to (..., N) float32; its x is not rounded, and its bias stays as it is
     """
     # TODO: ex12, step 3 of 3. Write an nn.Module of your own above, and return one here.
     raise NotImplementedError("ex12: awq_linear")
@@ -80,10 +88,12 @@ def demonstration() -> None:
     from llm.linears import linear_inputs
     from llm.outliers import with_outliers
 
-    gpt, tokens = with_outliers(load_gpt(), 51, (8.0, 30.0)), held_out_tokens()[:2049]
-    seen, before = linear_inputs(gpt, calibration_tokens(8)), perplexity(gpt, tokens, 256)
+    print("This takes about 15 seconds.\n")
+    gpt, tokens = with_outliers(load_gpt(), 51, (8.0, 30.0)), held_out_tokens()[:1025]
+    seen, before = linear_inputs(gpt, calibration_tokens(4)), perplexity(gpt, tokens, 256)
     print(f"float32                    perplexity {before:8.3f}")
     for bits in (4, 3):
+        lost = []
         for what in ("to nearest", "AWQ"):
             model = copy.deepcopy(gpt)
             for name, linear in model.named_modules():
@@ -92,7 +102,9 @@ def demonstration() -> None:
                     s = awq_scales(w, seen[name], bits, None) if what == "AWQ" else torch.ones(w.shape[1])
                     linear.weight.data = round_trip_grouped(w * s, bits, None) / s
             after = perplexity(model, tokens, 256)
-            print(f"{f'{bits} bits, {what}':<26} perplexity {after:8.3f}   drift {drift(before, after):+8.2%}")
+            lost.append(drift(before, after))
+            print(f"{f'{bits} bits, {what}':<26} perplexity {after:8.3f}   drift {lost[-1]:+8.2%}")
+        print(f"{'':<26} AWQ saves {1 - lost[1] / lost[0]:.0%} of the drift at {bits} bits: only the factors differ.")
 
 
 if __name__ == "__main__":

@@ -1,34 +1,34 @@
 """ex13  GPTQ: let the other weights make up for the error
 
-Rounding decides each weight for itself. But what counts is the output: with correlated inputs, an error in one column
-can be made good by the columns after it. GPTQ (Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization")
-minimizes, for every row w of W on a calibration set X,
+Rounding to nearest decides each weight alone. But what counts is the output, w @ x. If two features of x always move
+together, the second weight can make up for the rounding error of the first. GPTQ (Frantar et al. 2022, "GPTQ: Accurate
+Post-Training Quantization", section 3) does this for all columns. With the tokens of a calibration set as rows of X,
+it keeps the mean squared error of the output small, for every row w of W (their equation 1, here divided by n):
 
-    1/n ||(w' - w) X^T||**2  =  1/2 (w' - w) H (w' - w)^T,    H = 2 X^T X / n    (X: n tokens, a row each; their eq. 1)
+    1/n ||X (w' - w)||**2  =  1/2 (w' - w) H (w' - w)^T          H = 2 X^T X / n, the Hessian
 
-one column at a time, left to right. Once column k is rounded, its error is shared among all columns not yet rounded,
-in the proportion that adds least to that sum of squares (the Optimal Brain Surgeon's update, their equation 2):
+Columns are rounded one after the other. When column k has been rounded, all later columns move a little, such that
+the error above grows least. F is the set of columns that are not rounded yet, k among them (their equation 2):
 
-    e = (w[k] - Q(w[k])) / Hinv[k, k]            w[k:] -= e Hinv[k, k:]
+    err = (w[k] - Q(w[k])) / inverse(H_F)[k, k]                  w[F] -= err * inverse(H_F)[k, :]
 
-Hinv is the inverse of H over the columns that are still left, so it changes at every step. Their third insight: the row
-that step k needs, divided by the root of Hinv[k, k], is row k of the upper Cholesky factor U of the inverse of H, so it
-is computed once, for all rows of W at a time (their algorithm 1):
+Here inverse(H_F) is another matrix in every step. But all rows that the steps need are in one factor, the upper
+Cholesky factor U of the inverse of H: row k of U is row k of inverse(H_F), divided by the root of its entry at k. So U
+is computed once, and the same step is (their algorithm 1)
 
-    inverse(H) = U^T U            e = (w[k] - Q(w[k])) / U[k, k]            w[k:] -= e U[k, k:]
+    inverse(H) = U^T U          e = (w[k] - Q(w[k])) / U[k, k]          w[k:] -= e * U[k, k:]
 
-Scales are fixed before anything moves, as in ex02. A column whose input was always 0 is dead: its weight can be
-anything. It gets a 1 on the diagonal; then damp * mean(diagonal of H) is added to all of the diagonal, since H may be
-singular all the same: fewer tokens than features, or two features that always agree.
+for all rows of W at once. The scales are those of ex02, fixed before anything moves; Q clamps to the grid.
 
-The paper's lazy batches (what comes after a block of columns is updated once a block) save a GPU's memory traffic, and
-are not needed here, where the whole GPT has a minute. What helps is to keep W transposed, so that what belongs to one
-column lies together in memory: ten times faster or more, for the same steps. When it passes, run
-`python -m exercises.ex13_gptq`.
+H may have no inverse. A feature that is always 0 leaves a 0 on the diagonal: put a 1 there. Then add damp times the
+mean of the diagonal to the whole diagonal: with fewer tokens than features, H is singular all the same.
+
+Keep W transposed and contiguous, so that a column lies together in memory: the same steps take a third of the time or
+less. When it passes, run `.venv/bin/python -m exercises.ex13_gptq`.
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex13_gptq")
+    raise SystemExit("Run it from the project's folder as a module: .venv/bin/python -m exercises.ex13_gptq")
 
 import copy
 
@@ -40,9 +40,9 @@ from .ex06_perplexity import drift, perplexity
 
 
 def hessian(x: Tensor) -> Tensor:
-    """2 X^T X / n, the second derivative of the mean squared error of an output with respect to its row of weights.
+    """2 X^T X / n: the second derivatives of the mean squared error of an output, by its row of weights.
 
-    x:       (..., K), n tokens of any leading shape
+    x:       (..., K), n tokens in any leading shape, (K,) is one; floating point of any precision
     returns: (K, K) float32
     """
     # TODO: ex13, step 1 of 2. One line.
@@ -50,29 +50,32 @@ def hessian(x: Tensor) -> Tensor:
 
 
 def gptq_quantize(w: Tensor, h: Tensor, bits: int, damp: float = 0.01) -> tuple[Tensor, Tensor]:
-    """Codes that keep w @ x.T, rather than w, close to what it was; columns go left to right, or the largest first.
+    """Codes chosen so that the outputs w @ x.T change least, not the weights. The order of the columns is free.
 
-    w:       (N, K), floating point of any precision
-    h:       (K, K), the hessian of x; may be singular, or have columns of zeros
-    damp:    what is added to h's diagonal, as a fraction of the diagonal's mean
+    w:       (N, K), floating point of any precision; stays as it is, and so does h
+    h:       (K, K) float32, the hessian of x; may be singular, or have columns of zeros
+    bits:    2 to 8
+    damp:    times the mean of h's diagonal (with 1 for each 0 there), this is added to the diagonal
     returns: (q, scales): (N, K) int8 in [-qmax, qmax], and ex02's scales (N, 1) float32
     raises:  ValueError for an empty or non-finite w, or bits outside 2..8
     """
-    # TODO: ex13, step 2 of 2. The factor first, then one column after the other, for all rows at once.
+    # TODO: ex13, step 2 of 2. First the factor U, then one column after the other, for all rows at once.
     raise NotImplementedError("ex13: gptq_quantize")
 
 
 def demonstration() -> None:
-    """The GPT at 4, 3 and 2 bits with one scale a row: round to nearest and GPTQ."""
+    """The GPT at 3 and 2 bits with one scale a row: round to nearest and GPTQ."""
     from llm.checkpoint import load_gpt
     from llm.corpus import calibration_tokens, held_out_tokens
     from llm.linears import linear_inputs
 
-    gpt, tokens = load_gpt(), held_out_tokens()[:2049]
+    print("This takes about 20 seconds.\n")
+    gpt, tokens = load_gpt(), held_out_tokens()[:1025]
     hessians = {name: hessian(x) for name, x in linear_inputs(gpt, calibration_tokens(24)).items()}
     before = perplexity(gpt, tokens, 256)
     print(f"float32                perplexity {before:9.3f}")
-    for bits in (4, 3, 2):
+    lost = []
+    for bits in (3, 2):
         for what in ("to nearest", "GPTQ"):
             model = copy.deepcopy(gpt)
             for name, linear in model.named_modules():
@@ -81,7 +84,12 @@ def demonstration() -> None:
                     pair = gptq_quantize(w, hessians[name], bits) if what == "GPTQ" else quantize_per_channel(w, bits)
                     linear.weight.data = dequantize_per_channel(*pair)
             after = perplexity(model, tokens, 256)
-            print(f"{f'{bits} bits, {what}':<22} perplexity {after:9.3f}   drift {drift(before, after):+10.2%}")
+            lost.append(drift(before, after))
+            print(f"{f'{bits} bits, {what}':<22} perplexity {after:9.3f}   drift {lost[-1]:+10.2%}")
+    print("\nWith the same bits and the same scales, GPTQ makes the perplexity drift by")
+    print(
+        f"{lost[1]:+.1%} instead of {lost[0]:+.1%} at 3 bits, and {lost[3]:+.0%} instead of {lost[2]:+.0%} at 2 bits."
+    )
 
 
 if __name__ == "__main__":

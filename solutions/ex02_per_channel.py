@@ -12,11 +12,11 @@ does not depend on j, so it is multiplied in once, after the sum. A scale per *c
 
 In general, one axis is kept and all others are reduced. Let the scales have as many dimensions as w, with size 1
 everywhere except at the kept axis. Then w / scales divides every channel by its own scale, whatever the shape of w.
-When it passes, run `python -m exercises.ex02_per_channel`: what does one huge weight do to the other rows?
+When it passes, run `.venv/bin/python -m exercises.ex02_per_channel`: what does one huge weight do to the other rows?
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex02_per_channel")
+    raise SystemExit("Run it from the project's folder as a module: .venv/bin/python -m exercises.ex02_per_channel")
 
 import torch
 from torch import Tensor

@@ -18,11 +18,11 @@ But rounding must be unbiased. If every weight is rounded *down*, all errors hav
 Cutting fractions off, as a cast does, moves positive weights down and negative weights up. In a matrix with as many
 positive as negative weights these errors still cancel; they are twice as large as those of rounding to nearest.
 
-When it passes, `python -m exercises.ex03_error_growth` draws all of this beside what your function measures.
+When it passes, `.venv/bin/python -m exercises.ex03_error_growth` draws all of this beside what your function measures.
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex03_error_growth")
+    raise SystemExit("Run it from the project's folder as a module: .venv/bin/python -m exercises.ex03_error_growth")
 
 import math
 

@@ -13,11 +13,13 @@ whole numbers exactly only up to 2**24, which is 1,040 terms of 127 * 127. The s
 and a sign: int32.
 
 With a scale per token, no token can change the result of another. With one scale for the whole call, one large token
-makes all others coarse, even the tokens before it. When it passes, run `python -m exercises.ex04_int8_product`.
+makes all others coarse, even the tokens before it.
+
+When it passes, run `.venv/bin/python -m exercises.ex04_int8_product`: both traps, and one large token.
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex04_int8_product")
+    raise SystemExit("Run it from the project's folder as a module: .venv/bin/python -m exercises.ex04_int8_product")
 
 from functools import cache
 

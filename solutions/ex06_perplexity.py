@@ -16,11 +16,11 @@ Divide only once, at the end: take the mean of all nats, not the mean of the win
 
     drift = after / before - 1                                  0.01 means 1 percent worse
 
-When it passes, run `python -m exercises.ex06_perplexity`: what rounding costs, and random noise of the same size.
+When it passes, run `.venv/bin/python -m exercises.ex06_perplexity`: what rounding costs, and noise of the same size.
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex06_perplexity")
+    raise SystemExit("Run it from the project's folder as a module: .venv/bin/python -m exercises.ex06_perplexity")
 
 import copy
 import math

@@ -19,11 +19,11 @@ Timing a shared computer needs care. The first calls are slow: make some calls t
 times have outliers: take a median. And the machine's speed drifts: time both sides in turn, pair by pair, and take the
 median of the pairs' ratios, so that a slow minute slows both sides of a pair.
 
-When it passes, run `python -m exercises.ex08_cpu_speed`: every engine of your machine against float32.
+When it passes, run `.venv/bin/python -m exercises.ex08_cpu_speed`: every engine of your machine against float32.
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex08_cpu_speed")
+    raise SystemExit("Run it from the project's folder as a module: .venv/bin/python -m exercises.ex08_cpu_speed")
 
 import os
 

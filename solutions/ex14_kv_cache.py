@@ -1,25 +1,26 @@
 """ex14  The KV cache: what a conversation costs
 
-Generating a token needs the keys and values of all tokens before it. They are kept, or the whole text would be computed
-again for every token: that is the KV cache. It grows with every token, 2 * layers * channels numbers each (ex07), and
-for long texts and many readers it outgrows the weights. It can be quantized like everything else.
+To generate a token, attention needs the keys and values of all tokens before it. They are kept in the KV cache, or the
+whole text would be computed again for every token. The cache grows with every token, by 2 * layers * channels numbers
+(ex07). With long texts and many readers it becomes larger than the weights. It can be quantized, too.
 
-Keys and values arrive a few tokens at a time and what was stored must never change, so one scale for all of them is out
-of the question: the next token may be larger. With a scale for every token of every head, each is quantized when it
-arrives, once, and knows nothing of its neighbours:
+Keys and values arrive a few tokens at a time, and what is stored must not change later. One scale for all tokens is
+therefore impossible: the next token may be larger than all before it. So each token of each head gets a scale of its
+own. It is quantized once, when it arrives, whatever its neighbours are:
 
-    s[b, h, t] = max over d of |k[b, h, t, d]| / 127       D codes of a byte and one float32: (D + 4) / 4D of fp32
+    s[b, h, t] = max over d of |k[b, h, t, d]| / 127       and in the same way for v
 
-that is 0.27 at D = 64. Attention then reads reconstructions, float32 as before.
+That makes D codes of one byte and one float32 scale: (D + 4) / 4D of float32, which is 0.27 at D = 64. Attention reads
+float32 tensors as before.
 
-Below 8 bits keys and values part ways: keys have channels that are large in all tokens, and KIVI (Liu et al. 2024,
-section 3) gives each channel of the keys scales of its own, one for every 32 tokens, while those of values stay with
-their tokens. The newest keys then wait in float until their group is full. Is it worth that, at which width? When it
-passes, run `python -m exercises.ex14_kv_cache`: keys per token and per channel, over 32 tokens and over all of them.
+Below 8 bits, keys and values are treated differently. Keys have channels that are large in all tokens, so KIVI (Liu et
+al. 2024, section 3) gives each channel of the keys its own scales, one for every group of tokens, 32 for instance.
+Values keep a scale for each token. The price: the newest keys stay in float until their group is full. At which width
+is that worth it? When it passes, run `.venv/bin/python -m exercises.ex14_kv_cache`.
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit("Run it from the project's folder as a module: python -m exercises.ex14_kv_cache")
+    raise SystemExit("Run it from the project's folder as a module: .venv/bin/python -m exercises.ex14_kv_cache")
 
 import math
 
@@ -34,31 +35,41 @@ from .ex04_int8_product import quantize_tokens
 class Int8KVCache:
     """Keys and values of one layer as int8 codes, with a float32 scale for every token of every head.
 
-    Letters: B batch, H heads, T new tokens, S tokens so far, D numbers a head.
+    Letters: B texts in a batch, H heads, T new tokens, S tokens so far, D numbers of a token in a head.
     """
 
     def __init__(self):
         self.parts: list[Tensor] = []  # codes and scales of the keys, then of the values
 
     def append(self, k: Tensor, v: Tensor) -> None:
-        """Add the keys and values of T new tokens, each (B, H, T, D); they stay as they are."""
+        """Add the keys and values of T new tokens; k and v stay as they are.
+
+        k, v: (B, H, T, D), any floating-point precision; T may be 0, and S + T may be any number
+        """
         new = [*quantize_tokens(k), *quantize_tokens(v)]
         self.parts = [torch.cat(pair, dim=2) for pair in zip(self.parts, new, strict=True)] if self.parts else new
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """Keys and values of all tokens so far, one or more, in their order: two float32 tensors (B, H, S, D)."""
+        """Keys and values of all tokens so far, S >= 1, in their order.
+
+        returns: (k, v): two float32 tensors (B, H, S, D), which later calls leave as they are
+        """
         k, k_scales, v, v_scales = self.parts
         return k * k_scales, v * v_scales
 
     def nbytes(self) -> int:
-        """Bytes of all tensors that it keeps: at most 0.30 of float32 at D = 64, room in advance included."""
+        """Bytes of all tensors that the cache keeps now, room for later tokens included.
+
+        At D = 64, at most 0.30 of float32, before and after read(): after 64 tokens, and at any time from 128 on.
+        """
         return sum(part.nbytes for part in self.parts)
 
 
 class RoundedCache:
-    """An experiment: float32 keys and values, rounded whenever they are read, with tokens known that come later.
+    """For experiments only: keeps float32 keys and values, and rounds all of them in every read().
 
-    group: over how many tokens a channel of the keys shares a scale; None: keys have one a token, as values do
+    bits:  2 to 8, of keys and values
+    group: how many tokens share a scale in each channel of the keys; None: keys have a scale for each token, as values
     """
 
     def __init__(self, bits: int, group: int | None = None):
@@ -81,7 +92,10 @@ class RoundedCache:
 
 @torch.no_grad()
 def perplexity_with_caches(model: nn.Module, tokens: Tensor, context: int, new_cache) -> float:
-    """ex06's perplexity of a GPT whose attention reads every key and value back from a cache."""
+    """ex06's perplexity of a GPT whose attention reads every key and value from a cache.
+
+    new_cache: called without arguments, makes the cache of one layer
+    """
     nats = 0.0
     for x, y in zip(tokens[:-1].split(context), tokens[1:].split(context), strict=True):
         logits = model(x[None], [new_cache() for _ in model.blocks])[0]
@@ -90,28 +104,34 @@ def perplexity_with_caches(model: nn.Module, tokens: Tensor, context: int, new_c
 
 
 def demonstration() -> None:
-    """Perplexity by width of the cache, keys per token and per channel; then the same greedy text from two caches."""
+    """The same greedy text from two kinds of cache; then perplexity by width, keys per token and per channel."""
     from llm.checkpoint import load_gpt
     from llm.corpus import held_out_tokens
     from llm.model import KVCache
     from llm.tokenizer import load_tokenizer
 
+    print("This takes about 15 seconds.\n")
     gpt, tokens, tokenizer = load_gpt().eval(), held_out_tokens()[:2049], load_tokenizer()
-    before = perplexity_with_caches(gpt, tokens, 256, KVCache)
-    after = perplexity_with_caches(gpt, tokens, 256, Int8KVCache)
-    print(f"float32                        perplexity {before:8.3f}")
-    print(f"Int8KVCache                    perplexity {after:8.3f}   drift {after / before - 1:+8.2%}")
-    for bits in (8, 4, 3, 2):
-        for group, keys in ((None, "token"), (32, "channel of 32"), (256, "channel of 256")):
-            after = perplexity_with_caches(gpt, tokens, 256, lambda b=bits, g=group: RoundedCache(b, g))
-            what = f"{bits} bits, keys per {keys}"
-            print(f"{what:<30} perplexity {after:8.3f}   drift {after / before - 1:+8.2%}")
     for what, new_cache in (("float32", KVCache), ("int8", Int8KVCache)):
         caches = [new_cache() for _ in gpt.blocks]
-        text = tokenizer.decode(gpt.generate(tokenizer.encode("ROMEO:\n"), 60, 0, new_caches=lambda c=caches: c))
-        print(
-            f"--- {what}: {sum(cache.nbytes() for cache in caches):,} bytes for 60 tokens and the prompt ---\n{text}\n"
-        )
+        text = tokenizer.decode(gpt.generate(tokenizer.encode("ROMEO:\n"), 30, 0, new_caches=lambda c=caches: c))
+        size = sum(cache.nbytes() for cache in caches)
+        print(f"--- {what}: {size:,} bytes for the prompt and 30 tokens ---\n{text}\n")
+    before = perplexity_with_caches(gpt, tokens, 256, KVCache)
+    after = perplexity_with_caches(gpt, tokens, 256, Int8KVCache)
+    print(f"float32                         perplexity {before:8.3f}")
+    print(f"Int8KVCache                     perplexity {after:8.3f}   drift {after / before - 1:+8.2%}")
+    worth = []
+    for bits in (4, 3, 2):
+        drift = {}
+        for group, keys in ((None, "token"), (32, "channel of 32"), (256, "channel of 256")):
+            after = perplexity_with_caches(gpt, tokens, 256, lambda b=bits, g=group: RoundedCache(b, g))
+            what, drift[group] = f"{bits} bits, keys per {keys}", after / before - 1
+            print(f"{what:<31} perplexity {after:8.3f}   drift {drift[group]:+8.2%}")
+        if drift[None] - drift[32] > 0.01:
+            worth.append(f"{bits} bits ({drift[None]:+.1%} per token, {drift[32]:+.1%} per channel)")
+    print("\nKeys with a scale per channel of 32 tokens save more than 1 % of the perplexity, and are worth")
+    print(f"the wait in float, at {' and '.join(worth) or 'none of these widths'}.")
 
 
 if __name__ == "__main__":

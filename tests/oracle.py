@@ -97,7 +97,7 @@ AWQ_SHARE = 0.6  # of what our own search gets back at 3 bits
 # ex13
 HESSIAN = 1e-5  # of the sum of the absolute contributions, in float32
 GPTQ_SLACK = 1.6  # on our own error: another order of the columns is as good, over a few problems within 1.3
-GPTQ_ONE_PROBLEM = 4.0  # the same for a single problem: other orders come within 2, rounding to nearest is 17 off or more
+GPTQ_ONE_PROBLEM = 4.0  # the same for one problem: other orders come within 2, rounding to nearest is at 17 or above
 RECOVERED = {3: 0.5, 2: 0.8}  # by width: the share of what rounding to nearest costs the GPT
 GPTQ_SECONDS = 60  # for all Linears of the GPT, or on a slow or busy machine ...
 GPTQ_TIMES = 5  # ... so many times as long as the lesson's steps take there, one column after the other

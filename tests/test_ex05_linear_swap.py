@@ -1,5 +1,7 @@
 """ex05: a Linear in int8, and a whole model of them."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -10,11 +12,14 @@ from tests import oracle
 from tests.laws import laws
 from tests.messages import check_tensor, describe, fail, percent
 from tests.models import check_int8_weights, check_module, check_no_float_weight
-from tests.specimens import Nested
+from tests.specimens import InPlace, Nested, Twice
+from tests.values_alone import check_layer
 
 COPY = "Do you change a copy of the model, and is every module in it a copy?"
 UNTOUCHED = "the original model as it was"
 REGISTERED = "What has to be saved with the model must be registered: as a buffer, since nothing trains it."
+EXACT = "Are x's tokens quantized, is there a scale per output channel, and is the bias added once, unscaled?"
+KEPT = "What does your answer keep from one call to the next?"
 AT_MOST = f"at most {percent(oracle.ROUNDED_TO_INT8)}, as int8 rounding gives"
 
 
@@ -64,21 +69,99 @@ def check_close_to_float(layer, model, x, called):
         fail(f"{called}(x)", f"outputs off by {error:.1%}", AT_MOST, think)
 
 
-@pytest.mark.points(2)
+@pytest.mark.points(1)
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 @pytest.mark.parametrize("lead", [(5,), (2, 3), ()], ids=lambda lead: f"x {(*lead, 128)}")
 def test_a_layer_computes_in_exact_integers(student, rng, lead, bias):
     """A layer computes in exact integers."""
     linear = linear_of(24, 128, rng, bias)
-    layer = check_module(student.int8_linear(linear), "int8_linear(linear)")
     x = oracle.away_from_ties((*lead, 128), 0.02, rng)
     called = f"int8_linear(linear)(x), {'with' if bias else 'without'} bias, x {tuple(x.shape)}"
-    got = check_tensor(layer(x), called, (*lead, 24), torch.float32)
+    check_exact(student, linear, x, called, EXACT)
+
+
+def _quiet_and_loud_tokens(student, rng):
+    """A token may be tiny, huge, or all zeros."""
+    steps = torch.tensor([1e-32, 0.5, 7e29, 0.0])[:, None]  # not up to 1e37, where sum * token scale may overflow
+    x = oracle.away_from_ties((4, 64), 1.0, rng) * steps
+    for row, what in enumerate(("tiny", "large", "huge", "zero")):
+        called = f"int8_linear(linear)(x), x one {what} token, max|x| = {x[row].abs().max():.2g}"
+        linear = without_biases(linear_of(6, 64, rng))
+        check_exact(student, linear, x[row : row + 1], called, oracle.ZEROS if what == "zero" else oracle.ABSOLUTE)
+    called = "int8_linear(linear)(x), x a tiny, a large, a huge and a zero token"
+    check_exact(student, without_biases(linear_of(6, 64, rng)), x, called, "Whose scale does each token have?")
+
+
+def _small_and_large_weights(student, rng):
+    """Weights may be tiny or huge."""
+    x = oracle.away_from_ties((3, 64), 0.02, rng)
+    for step in (1e-32, 1e27):
+        linear = without_biases(linear_of(6, 64, rng))
+        linear.weight.data = oracle.away_from_ties((6, 64), step, rng)
+        called = f"int8_linear(linear)(x), max|weight| = {linear.weight.abs().max():.2g}"
+        check_exact(student, linear, x, called, oracle.ABSOLUTE if step < 1 else oracle.PRECISION)
+
+
+def _equal_weights_and_equal_numbers(student, rng):
+    """All weights of a row, or all numbers of a token, may be equal."""
+    linear, x = linear_of(3, 64, rng), torch.full((3, 64), 0.5)
+    linear.weight.data = torch.tensor([[0.3], [-0.3], [0.0]]).repeat(1, 64)
+    x[1], x[2] = -0.5, 0
+    think = "What is the largest absolute value of a row of equal negative numbers, and what is 0 / 0?"
+    called = "int8_linear(linear)(x), rows of the weight all 0.3, all -0.3, all 0, tokens all 0.5, all -0.5, all 0"
+    check_exact(student, linear, x, called, think)
+    zeros = linear_of(3, 64, rng)
+    zeros.weight.data.zero_()
+    check_exact(student, zeros, x, "int8_linear(linear)(x), a weight of zeros", oracle.ZEROS)
+
+
+def _half_precision(student, rng):
+    """Weights and tokens may be in half precision."""
+    whole = torch.randint(-100, 101, (9, 64), generator=rng)
+    whole[whole.abs() == 50] = 49  # its code would be 63.5
+    whole[:, 0] = 100
+    linear, x = without_biases(linear_of(6, 64, rng)), whole[6:] / 64  # float16 holds all of these numbers exactly
+    linear.weight.data = whole[:6] / 256
+    think = "In which precision are scales and codes computed?"
+    check_exact(student, linear, x.half(), "int8_linear(linear)(x), x float16", think)
+    check_exact(student, copy.deepcopy(linear).half(), x, "int8_linear(linear)(x), linear in float16, x float32", think)
+
+
+def _any_size(student, rng):
+    """A layer may have any number of inputs and outputs."""
+    for n, k in ((1, 64), (24, 1), (3, 7), (130, 65)):
+        x = oracle.away_from_ties((5, k), 0.02, rng)
+        called = f"int8_linear(linear)(x), linear with {k} inputs and {n} outputs, x (5, {k})"
+        check_exact(student, linear_of(n, k, rng), x, called, "Which of the steps takes only some sizes?")
+
+
+@pytest.mark.points(1)
+@laws(
+    _quiet_and_loud_tokens,
+    _small_and_large_weights,
+    _equal_weights_and_equal_numbers,
+    _half_precision,
+    _any_size,
+)
+def test_a_layer_takes_every_kind_of_number_and_size(student, rng, law):
+    """A layer takes every kind of number, and every size."""
+    law(student, rng)
+
+
+def check_exact(student, linear, x, called, think):
+    """int8_linear(linear)(x) is the integer product of the codes, scaled, plus bias."""
+    layer = check_module(student.int8_linear(linear), "int8_linear(linear)")
+    got = check_tensor(layer(x), called, (*x.shape[:-1], linear.out_features), torch.float32, think)
+    want, allowed = exact(linear)(x)
+    oracle.check_close(got, want, allowed, called, "int8 codes multiplied exactly, then scaled, plus bias", think)
+
+
+def exact(linear):
+    """What a layer made of linear answers, a function of x: outputs in float64, and how far off they may be."""
     scales = oracle.channel_scales(linear.weight, 8, 0)
     codes = oracle.codes(linear.weight, scales)
-    want, allowed = oracle.int8_linear(x, codes, scales, linear.bias.detach() if bias else None)
-    think = "Are x's tokens quantized, is there a scale per output channel, and is the bias added once, unscaled?"
-    oracle.check_close(got, want, allowed, called, "int8 codes multiplied exactly, then scaled, plus bias", think)
+    bias = None if linear.bias is None else linear.bias.detach().clone()
+    return lambda x: oracle.int8_linear(x, codes, scales, bias)
 
 
 def _codes_are_saved(student, rng):
@@ -137,7 +220,11 @@ def test_no_float_weight_is_kept(student, rng):
     linear, called = without_biases(linear_of(48, 80, rng)), "int8_linear(linear)"
     layer = check_module(student.int8_linear(linear), called)
     check_no_float_weight(layer, linear, called)
-    check_close_to_float(layer, linear, torch.randn(5, 80, generator=rng), called)
+    x = torch.randn(2, 5, 80, generator=rng)
+    check_close_to_float(layer, linear, x, called)
+    for part in (x[0], x[0, 0], x):
+        layer(part)
+    check_no_float_weight(layer, linear, f"{called}, after a few calls of the layer")
 
 
 def _every_linear(student, net, rng):
@@ -147,9 +234,7 @@ def _every_linear(student, net, rng):
     error = error_of(swapped, net, ids, f"{called}(ids)")
     if not error < oracle.ROUNDED_TO_INT8:
         fail(f"{called}(ids)", f"outputs off by {error:.1%}", AT_MOST)
-    think = (
-        "Linears hang in lists, dicts and blocks: does your walk get to the bottom, and change the module they hang in?"
-    )
+    think = "Does your walk reach the Linears in lists, dicts and blocks, and change the module in which they hang?"
     if not error > 0:
         fail(f"{called}(ids)", "the float model's outputs, bit for bit", "the rounding of int8 to show", think)
     check_no_float_weight(swapped, net, called)
@@ -186,11 +271,11 @@ def _types_and_modes_stay(student, net, rng):
         now = {name: (type(m), m.training) for name, m in mine.named_modules()}
         changed = [name for name in before if now.get(name) != before[name]]
         if changed:
-            (kind, trains), (kind_now, trains_now) = before[changed[0]], now.get(changed[0], (None, None))
+            (kind, trains), (kind_now, trains_now) = before[changed[0]], now.get(changed[0], (type(None), None))
             mode, mode_now = ("train" if flag else "eval" for flag in (trains, trains_now))
             said = f"was in {mode} mode before the call and is in {mode_now} mode after it"
             if kind_now != kind:
-                said = f"was a {kind.__name__} before the call and is none after it"
+                said = f"was of type {kind.__name__} before the call and is of type {kind_now.__name__} after it"
             fail(called, f"{_path(place, changed[0])} {said}", UNTOUCHED, COPY)
 
 
@@ -256,7 +341,7 @@ def _skipped_by_full_name(student, net, rng):
         kept = weight is not None and torch.equal(weight.float(), net.get_submodule(name).weight)
         if not kept:
             think = "A name is the full path from the model to the layer. Where does your walk know this path?"
-            fail(called, f"no float weight of `{name}`", "it to stay as it was", think)
+            fail(called, f"no float weight of `{name}`", "this Linear to stay as it was", think)
     others = sum(m.weight.numel() for n, m in net.named_modules() if isinstance(m, nn.Linear) and n not in skip)
     codes = sum(t.numel() for t in state.values() if t.dtype == torch.int8)
     # the shared layer is listed under each of its names
@@ -265,16 +350,26 @@ def _skipped_by_full_name(student, net, rng):
     check_close_to_float(swapped, net, torch.randint(40, (3, 9), generator=rng), called)
 
 
-def _skipped_in_all_its_places(student, net, rng):
-    """A shared layer is skipped in all its places."""
-    called = "swap_linears(model, skip=['blocks.0.body.1']), one Linear in several places"
-    state = check_module(student.swap_linears(net, skip=["blocks.0.body.1"]), called).state_dict()
-    places = [f"blocks.{place}.weight" for place in ("0.body.1", "0.body.3", "1.body")]
-    gone = [
-        p for p in places if not (torch.is_tensor(state.get(p)) and torch.equal(state[p], net.blocks[1].body.weight))
-    ]
-    if gone:
-        fail(called, f"no float `{gone[0]}`", "one layer, left in float in all its places")
+def _skipped_by_any_of_its_names(student, net, rng):
+    """A shared layer is skipped by any of its names."""
+    places = [f"blocks.{place}" for place in ("0.body.1", "0.body.3", "1.body")]
+    for name in places:
+        called = f"swap_linears(model, skip=['{name}']), one Linear in several places"
+        swapped = check_module(student.swap_linears(net, skip=[name]), called)
+        state = swapped.state_dict()
+        gone = [place for place in places if not _is(state.get(f"{place}.weight"), net.blocks[1].body.weight)]
+        if gone:
+            think = "Which names does named_modules() give of a module in two places, and with remove_duplicate=False?"
+            fail(called, f"no float weight of `{gone[0]}`", "one layer, left in float in all its places", think)
+        floats = [t for t in swapped.held_tensors() if t.dtype == torch.float32 and t.shape == (96, 96)]
+        count = len({t.storage for t in floats})
+        if count != 1:
+            expected = "one Linear, used in all its places"
+            fail(called, f"{count} copies of its weight", expected, "What was copied more than once?")
+
+
+def _is(tensor, want):
+    return torch.is_tensor(tensor) and tensor.shape == want.shape and torch.equal(tensor, want)
 
 
 def _skipped_no_other_name(student, net, rng):
@@ -284,7 +379,7 @@ def _skipped_no_other_name(student, net, rng):
     called = "swap_linears(model, skip=['1']), Linears `0.0`, `0.1`, `1` and `10`"
     kept = check_module(student.swap_linears(tens, skip=["1"]), called).held_tensors()
     floats = sum(t.dtype.is_floating_point and t.shape == (64, 64) for t in kept)
-    think = "Is a name that begins, ends or goes on with a skipped one the same name?"
+    think = "Which of these names is equal to '1', and which only begins or ends like it?"
     if floats == 4:
         think = "Is anything swapped here at all?"
     if floats != 1:
@@ -298,11 +393,11 @@ def _skipped_model_itself(student, net, rng):
     weights = [t for t in kept.state_dict().values() if torch.is_tensor(t) and t.shape == (32, 64)]
     right = weights and weights[0].is_floating_point()
     if not right:
-        fail(called, "a swapped layer", "the Linear: '' is a model's own name")
+        fail(called, "a swapped layer", "the Linear as it was: '' is the name of the model itself")
 
 
 @pytest.mark.points(1)
-@laws(_skipped_by_full_name, _skipped_in_all_its_places, _skipped_no_other_name, _skipped_model_itself)
+@laws(_skipped_by_full_name, _skipped_by_any_of_its_names, _skipped_no_other_name, _skipped_model_itself)
 def test_skipped_names_stay_float(student, net, rng, law):
     """Skipped names stay float."""
     law(student, net, rng)
@@ -327,37 +422,85 @@ def test_a_linear_used_twice_stays_one_layer(student, net, rng):
     held, think = codes(swapped), "How do you recognize a module that you met before?"
     if held != sum(once):
         fail(called, f"{held:,} bytes of int8 codes", f"{sum(once):,}: each of {len(linears)} Linears once", think)
+    check_no_float_weight(swapped, net, called)
     check_close_to_float(swapped, net, torch.randint(40, (3, 9), generator=rng), called)
 
 
-@pytest.mark.points(1)
-def test_a_token_does_not_feel_its_neighbours(student, rng):
-    """A token does not depend on its neighbours."""
-    linear = without_biases(linear_of(16, 64, rng))
-    layer = check_module(student.int8_linear(linear), "int8_linear(linear)")
-    check_int8_weights(layer, linear, "int8_linear(linear)")
+def _neighbours(student, rng):
+    """A token does not depend on its neighbours, in its sequence or in the batch."""
+    layer, expected = _layer_of_64(student, rng)
     x = oracle.away_from_ties((6, 64), 0.02, rng)
     loud = x.clone()
     loud[5] *= 1000
-    scales = oracle.channel_scales(linear.weight, 8, 0)
-    want, allowed = oracle.int8_linear(x, oracle.codes(linear.weight, scales), scales, linear.bias.detach())
-    called = "int8_linear(linear)(x), a token"
-
-    def outputs(x, shape):
-        return check_tensor(layer(x), called, shape, torch.float32)
-
-    together = outputs(x, (6, 16)).double()
-    think = "Are x's tokens quantized, and is what they are multiplied with the layer's own codes?"
-    what = "int8 codes multiplied exactly, then scaled, plus bias"
-    oracle.check_close(together, want, allowed, "int8_linear(linear)(x), x (6, 64)", what, think)
-    for what, got in (
-        ("next to a token 1,000 times louder", outputs(loud, (6, 16))[:5]),
-        ("alone", torch.stack([outputs(token, (16,)) for token in x[:5]])),
-        ("in a batch of another shape", outputs(x.view(2, 3, 64), (2, 3, 16)).reshape(6, 16)[:5]),
+    together, allowed = expected(x)
+    checked, what = "int8_linear(linear)(x)", "int8 codes multiplied exactly, then scaled, plus bias"
+    oracle.check_close(outputs(layer, x, checked), together, allowed, f"{checked}, x (6, 64)", what, EXACT)
+    for what, x, tokens in (
+        ("next to a token 1,000 times larger, x (6, 64)", loud, slice(5)),
+        ("in a sequence with a token 1,000 times larger, x (1, 6, 64)", loud.view(1, 6, 64), slice(5)),
+        ("before a token 1,000 times larger, x (2, 3, 64)", loud.view(2, 3, 64), slice(3, 5)),
+        ("after a token 1,000 times larger, x (2, 3, 64)", loud.flip(0).view(2, 3, 64), slice(1, 3)),
     ):
         called = f"int8_linear(linear)(x), a token {what}"
+        want, allowed = expected(x)
+        got, want, allowed = (part.flatten(0, -2)[tokens] for part in (outputs(layer, x, called), want, allowed))
         think = "How many scales do the activations of one call have?"
-        oracle.check_close(got, together[:5], allowed[:5], called, "as in the quiet batch", think)
+        oracle.check_close(got, want, allowed, called, "as without that token", think)
+
+
+def _values_alone(student, rng):
+    """A result depends neither on earlier calls, nor on memory order, nor on the number of axes."""
+    layer, expected = _layer_of_64(student, rng)
+    check_layer(student, layer, oracle.away_from_ties((2, 3, 64), 0.02, rng), expected, "int8_linear(linear)")
+
+
+def _twice_in_one_model(student, rng):
+    """A model may use a layer twice in one pass."""
+    linear = without_biases(linear_of(16, 64, rng))
+    expected = exact(linear)
+    a, b = oracle.away_from_ties((2, 5, 64), 0.02, rng)
+    for model, x, inputs, words in (
+        (Twice(linear), torch.cat([a, b], dim=-1), (a, b), "lin(a) + lin(b)"),
+        (InPlace(linear), a, (a, -2 * a), "lin(x) + lin(x.mul_(-2))"),
+    ):
+        called = f"swap_linears(model)(x), where the model computes {words}"
+        swapped = check_module(student.swap_linears(model), "swap_linears(model)")
+        got = check_tensor(swapped(x), called, (5, 16), torch.float32)
+        (first, allowed), (second, also_allowed) = map(expected, inputs)
+        what = "the sum of what the layer answers to each"
+        oracle.check_close(got, first + second, 2 * (allowed + also_allowed), called, what, KEPT)
+
+
+def _made_again(student, rng):
+    """A Linear with other weights gets other codes."""
+    linears = [without_biases(linear_of(16, 64, rng)) for _ in range(2)]
+    x = oracle.away_from_ties((3, 64), 0.02, rng)
+    for name in ("int8_linear", "swap_linears"):
+        called = f"{name}(linear)(x), the same linear after other weights were written into it"
+        first, second = student.in_turn(name, *[(copy.deepcopy(linear),) for linear in linears], same=True)
+        for layer, linear in ((second, linears[1]), (first, linears[0])):
+            got = outputs(check_module(layer, f"{name}(linear)"), x, called)
+            oracle.check_close(got, *exact(linear)(x), called, "the product with the codes of its weights then", KEPT)
+            called = f"{name}(linear)(x), after other weights were written into the linear"
+
+
+def _layer_of_64(student, rng):
+    """A layer with 64 inputs and 16 outputs, and what it answers."""
+    linear = without_biases(linear_of(16, 64, rng))
+    layer = check_module(student.int8_linear(linear), "int8_linear(linear)")
+    check_int8_weights(layer, linear, "int8_linear(linear)")
+    return layer, exact(linear)
+
+
+def outputs(layer, x, called):
+    return check_tensor(layer(x), called, (*x.shape[:-1], 16), torch.float32)
+
+
+@pytest.mark.points(1)
+@laws(_neighbours, _values_alone, _twice_in_one_model, _made_again)
+def test_a_result_depends_on_its_own_token_alone(student, rng, law):
+    """A result depends on its own token alone."""
+    law(student, rng)
 
 
 @pytest.mark.points(1)

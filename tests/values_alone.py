@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from tests import oracle
-from tests.messages import check_tensor
+from tests.messages import check_tensor, check_unchanged
 
 Expected = Callable[[Tensor], tuple[Tensor, Tensor]]  # of x: the values wanted, and how far off they may be
 
-OWN = "Is the result a new tensor in every call, or one that the layer keeps and fills again?"
+OWN = "Is the result a new tensor in every call, or one that your code keeps and fills again?"
 OBJECTS = "What does your answer keep from one call to the next, and how does it recognize that the values are others?"
 ORDER = "Does your code rely on the order of the numbers in memory, or only on shapes and indices?"
 TOKENS = (
@@ -60,10 +60,11 @@ def check_layer(student, layer: Any, x: Tensor, expected: Expected, called: str,
         check_tensor(got, where, tuple(want.shape), torch.float32, TOKENS)
         oracle.check_close(got, want, allowed, where, "which depends on the values of x alone", think or question)
 
-    for what, (part, _) in leading_shapes(x).items():
-        check(layer(part), part, f"{called}(x), {what}", TOKENS)
-    for what, part in layouts(x).items():
-        check(layer(part), part, f"{called}(x), {what}", ORDER)
+    cases = [(what, part, TOKENS) for what, (part, _) in leading_shapes(x).items()]
+    cases += [(what, part, ORDER) for what, part in layouts(x).items()]
+    for what, part, question in cases:
+        check(layer(part), part, f"{called}(x), {what}", question)
+        check_unchanged(part, student.view(part), f"{called}(x), {what}")
     check_function(student, layer, [(x,), (x.flip(0, 1) * 0.5,)], lambda got, a, c, q: check(got, *a, c, q), called)
 
 

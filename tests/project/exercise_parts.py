@@ -49,11 +49,11 @@ REPLACE the lesson: one idea on one screen, with the formula, a number that surp
 
     largest = max|w|                  the weight that decides how coarse the grid is
 
-When it passes, `python -m exercises.NAME` shows REPLACE what the demonstration shows.
+When it passes, `.venv/bin/python -m exercises.NAME` shows REPLACE what the demonstration shows.
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit("Run it from the project's folder as a module: python -m exercises.NAME")
+    raise SystemExit("Run it from the project's folder as a module: .venv/bin/python -m exercises.NAME")
 
 import torch
 from torch import Tensor

@@ -196,6 +196,7 @@ def _main(answers: Path, seconds: float) -> None:
             file.flush()
             os.chdir(ROOT)  # the next answer finds the process as this one did
             torch.set_grad_enabled(True)
+            torch.set_default_dtype(torch.float32)
             torch.set_num_threads(as_set[0])
             torch.backends.quantized.engine = as_set[1]
 

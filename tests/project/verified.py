@@ -5,6 +5,7 @@ A whole run that passed writes the hash of an exercise's suite, helpers, model, 
 """
 
 import hashlib
+import re
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from grader.results.paths import ROOT, SOLUTIONS, TESTS
 
 LLM = ROOT / "llm"
 COMMANDS = ("generate.py", "train.py")  # of llm/, which no suite uses
+FROM_TESTS = re.compile(r"^from tests import (.+)$", re.MULTILINE)
+FROM_MODULE = re.compile(r"^from tests\.(\w+) import ", re.MULTILINE)
 FILE = TESTS / "project" / "verified.toml"
 HEADER = (
     "# Written by `nox -s tests -- --whole --record`: the hash of each exercise's suite, helpers, model, solution\n"
@@ -22,11 +25,25 @@ HEADER = (
 
 def parts(exercise: str) -> list[Path]:
     """The files that decide what comes of an exercise's answers."""
-    helpers = [file for file in TESTS.glob("*.py") if not file.name.startswith("test_")]
+    helpers = _imported(TESTS / f"test_{exercise}.py")
     helpers += [file for file in LLM.glob("*.py") if file.name not in COMMANDS]
     folders = (TESTS / "misconceptions" / exercise, TESTS / "project" / "right_answers" / exercise)
     answers = [file for folder in folders for file in folder.glob("*.py")]
     return sorted([TESTS / f"test_{exercise}.py", SOLUTIONS / f"{exercise}.py", *helpers, *answers])
+
+
+def _imported(suite: Path) -> list[Path]:
+    """The helpers in tests/ that a suite imports, and those that they import."""
+    found: list[Path] = []
+    left = [suite]
+    while left:
+        text = left.pop().read_text(encoding="utf-8")
+        names = [name for line in FROM_TESTS.findall(text) for name in re.findall(r"\w+", line)]
+        names += FROM_MODULE.findall(text)
+        files = [TESTS / f"{name}.py" for name in names]
+        new = [file for file in dict.fromkeys(files) if file.is_file() and file not in found]
+        found, left = found + new, left + new
+    return found
 
 
 def hash_of(exercise: str) -> str:

@@ -29,13 +29,10 @@ def int8_linear(linear):
 
 def swap_linears(model, skip=()):
     model = copy.deepcopy(model)
-    swapped = {
-        id(m): int8_linear(m) for name, m in model.named_modules() if isinstance(m, nn.Linear) and name not in skip
-    }
-    if id(model) in swapped:
-        return swapped[id(model)]
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():
-            if id(child) in swapped:
-                setattr(parent, name, swapped[id(child)])
-    return model
+    places = dict(model.named_modules(remove_duplicate=False))
+    skipped = [m for name, m in places.items() if name in skip]
+    swapped = {m: int8_linear(m) for m in model.modules() if isinstance(m, nn.Linear) and m not in skipped}
+    for name, module in places.items():
+        if module in swapped and name:
+            model.set_submodule(name, swapped[module])
+    return swapped.get(model, model)

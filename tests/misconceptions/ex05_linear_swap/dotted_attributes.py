@@ -29,12 +29,11 @@ def int8_linear(linear):
 
 def swap_linears(model, skip=()):
     model = copy.deepcopy(model)
-    swapped = {
-        id(m): int8_linear(m) for name, m in model.named_modules() if isinstance(m, nn.Linear) and name not in skip
-    }
+    skipped = [m for name, m in model.named_modules(remove_duplicate=False) if name in skip]
+    swapped = {id(m): int8_linear(m) for m in model.modules() if isinstance(m, nn.Linear) and m not in skipped}
     if id(model) in swapped:
         return swapped[id(model)]
-    for name, child in list(model.named_modules()):
+    for name, child in list(model.named_modules(remove_duplicate=False)):
         if id(child) in swapped:
             model._modules[name] = swapped[id(child)]
     return model

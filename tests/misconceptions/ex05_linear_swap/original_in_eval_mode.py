@@ -30,9 +30,8 @@ def int8_linear(linear):
 def swap_linears(model, skip=()):
     model.eval()
     model = copy.deepcopy(model)
-    swapped = {
-        id(m): int8_linear(m) for name, m in model.named_modules() if isinstance(m, nn.Linear) and name not in skip
-    }
+    skipped = [m for name, m in model.named_modules(remove_duplicate=False) if name in skip]
+    swapped = {id(m): int8_linear(m) for m in model.modules() if isinstance(m, nn.Linear) and m not in skipped}
     if id(model) in swapped:
         return swapped[id(model)]
     for parent in list(model.modules()):

@@ -1,7 +1,7 @@
 """Copies the model with copy.copy. How deep does it reach?"""
 
 # caught by: test_the_model_you_were_given_stays_as_it_was
-# says: called swap_linears(model) ... got `first.0` was a Linear ... expected the original model
+# says: called swap_linears(model) ... got `first.0` was of type Linear ... expected the original model
 
 import copy
 
@@ -29,9 +29,8 @@ def int8_linear(linear):
 
 def swap_linears(model, skip=()):
     model = copy.copy(model)
-    swapped = {
-        id(m): int8_linear(m) for name, m in model.named_modules() if isinstance(m, nn.Linear) and name not in skip
-    }
+    skipped = [m for name, m in model.named_modules(remove_duplicate=False) if name in skip]
+    swapped = {id(m): int8_linear(m) for m in model.modules() if isinstance(m, nn.Linear) and m not in skipped}
     if id(model) in swapped:
         return swapped[id(model)]
     for parent in list(model.modules()):

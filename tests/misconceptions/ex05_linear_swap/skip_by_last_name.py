@@ -1,7 +1,7 @@
 """Compares the last part of each name. What is a full name?"""
 
 # caught by: test_skipped_names_stay_float
-# says: called swap_linears(model, skip=['first.2', 'heads.b.0']) ... expected it to stay as it was
+# says: called swap_linears(model, skip=['first.2', 'heads.b.0']) ... expected this Linear to stay as it was
 
 import copy
 
@@ -29,11 +29,8 @@ def int8_linear(linear):
 
 def swap_linears(model, skip=()):
     model = copy.deepcopy(model)
-    swapped = {
-        id(m): int8_linear(m)
-        for name, m in model.named_modules()
-        if isinstance(m, nn.Linear) and name.split(".")[-1] not in skip
-    }
+    skipped = [m for name, m in model.named_modules(remove_duplicate=False) if name.split(".")[-1] in skip]
+    swapped = {id(m): int8_linear(m) for m in model.modules() if isinstance(m, nn.Linear) and m not in skipped}
     if id(model) in swapped:
         return swapped[id(model)]
     for parent in list(model.modules()):

@@ -1,7 +1,7 @@
 """Swaps everything. What is skip for?"""
 
 # caught by: test_skipped_names_stay_float
-# says: called swap_linears(model, skip=['first.2', 'heads.b.0']) ... expected it to stay as it was
+# says: called swap_linears(model, skip=['first.2', 'heads.b.0']) ... expected this Linear to stay as it was
 
 import copy
 

@@ -1,7 +1,7 @@
 """Divides numbers of parameters. Where do int8 codes live?"""
 
 # caught by: test_the_ratio_is_large_over_small
-# says: called compression_ratio(a float32 Linear, int8 codes) ... got ... expected
+# says: called compression_ratio(a Linear with 800 outputs, int8 codes) ... got ... expected
 
 import io
 

@@ -1,4 +1,4 @@
-"""Makes codes for a scale from before it was raised to 2**-14. Which scale are codes multiplied with in the end?"""
+"""Makes the codes before it raises the scale to 2**-14. By which scale are the codes multiplied in the end?"""
 
 # caught by: test_weights_of_every_size_are_quantized
 # says: called quantize_grouped(w, ... rows of size ... down to ... codes ... expected code ... the nearest

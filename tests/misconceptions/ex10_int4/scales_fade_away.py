@@ -1,7 +1,7 @@
 """Lets scales become subnormal or 0 in float16. What is the smallest number that float16 holds with all its digits?"""
 
 # caught by: test_weights_of_every_size_are_quantized
-# says: called quantize_grouped(w, ... rows of size ... down to ... scales ... expected ... at least 2**-14
+# says: called quantize_grouped(w, ... rows of size ... down to ... scales ... expected ... 2**-14, the least
 
 import copy
 from collections.abc import Iterable

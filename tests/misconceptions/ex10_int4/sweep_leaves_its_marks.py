@@ -1,4 +1,4 @@
-"""Rounds the model that it was given and does not put its weights back. What will the next one find?"""
+"""Rounds the model that it was given and does not put its weights back. What will the next caller find?"""
 
 # caught by: test_the_gpt_survives_four_bits_and_not_two
 # says: called bit_width_sweep(gpt, ... got weights of the model itself that changed

@@ -1,4 +1,4 @@
-"""Rounds what the width before has left. What is it that 4 bits get to see after 2?"""
+"""Rounds weights that the width before has rounded. What is left for 4 bits to round after 2 bits?"""
 
 # caught by: test_the_gpt_survives_four_bits_and_not_two
 # says: called bit_width_sweep(gpt, ... tokens, widths) got ... at ... bits expected ... within ... %

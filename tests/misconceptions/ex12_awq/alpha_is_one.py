@@ -1,4 +1,4 @@
-"""Takes alpha = 1 without a search. What happens to the steps of everybody else?"""
+"""Takes alpha = 1 without a search. What happens to the steps of the other columns?"""
 
 # caught by: test_the_search_finds_the_least_output_error
 # says: called awq_scales(w, x, ... None), equal weights where activations are large ... expected at most ... (round to

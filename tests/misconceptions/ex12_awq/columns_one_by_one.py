@@ -1,4 +1,4 @@
-"""Weighs the error of each column by its own activations. What do the errors of two that move together do?"""
+"""Weighs the error of each column by its own activations. Do errors of two columns that move together add up?"""
 
 # caught by: test_the_search_finds_the_least_output_error
 # says: called awq_scales(w, x, ... None), all others equal and moving together

@@ -1,4 +1,4 @@
-"""Gives a feature that is always 0 the factor 0. What is divided by it in the end?"""
+"""Gives a feature that is always 0 the factor 0. What is divided by that factor?"""
 
 # caught by: test_every_column_gets_a_factor
 # says: called awq_scales(w, x, ... None), two features of x always ... expected a positive finite factor for each

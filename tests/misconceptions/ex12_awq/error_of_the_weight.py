@@ -1,4 +1,4 @@
-"""Searches for the least error of the weights. What is it that counts about a layer?"""
+"""Searches for the least error of the weights. Is it the weights or the outputs that count?"""
 
 # caught by: test_the_search_finds_the_least_output_error
 # says: called awq_scales(w, x, ... None), small weights where activations are large ... expected at most ... (round to

@@ -1,4 +1,4 @@
-"""Keeps the last candidate. Which error is the best?"""
+"""Keeps the last candidate. Which error decides?"""
 
 # caught by: test_the_search_finds_the_least_output_error
 # says: called awq_scales(w, x, ... None), equal weights where activations are large ... expected at most ... (round to

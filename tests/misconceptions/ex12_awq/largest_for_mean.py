@@ -1,4 +1,4 @@
-"""Takes the largest |x| for its mean. What does one stray token do to that?"""
+"""Takes the largest |x| for its mean. What does one large token do to that?"""
 
 # caught by: test_magnitude_is_the_mean_of_absolute_values
 # says: called activation_magnitude(x), x float32 ... got ... at ... expected ... within ... mean |x| over all tokens

@@ -1,4 +1,4 @@
-"""Scales and scales back without rounding. Where are the bits?"""
+"""Scales the weight and scales it back without rounding. How many bits does a weight have then?"""
 
 # caught by: test_the_scaled_weight_has_few_values
 # says: called awq_linear(linear, x, ... None) got ... values in a group of W s expected at most ... for ... bits

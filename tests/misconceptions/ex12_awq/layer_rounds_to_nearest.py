@@ -1,4 +1,4 @@
-"""Rounds the weight of the layer without its factors. Who uses the factors that were found?"""
+"""Rounds the weight of the layer without the factors. Where are the factors of the search used?"""
 
 # caught by: test_a_layer_has_the_scaled_and_rounded_weight
 # says: called awq_linear(linear, x, ... None) ... expected at most ... (round to nearest: ... best power of magnitude:

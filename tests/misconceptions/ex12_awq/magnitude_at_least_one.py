@@ -1,4 +1,4 @@
-"""Never takes a magnitude below 1. What is left to tell columns apart where all activations are small?"""
+"""Never takes a magnitude below 1. How do columns differ if all activations are small?"""
 
 # caught by: test_the_search_finds_the_least_output_error
 # says: called awq_scales(w, x, 3, None), small weights where activations are large, all of x small ... expected at most

@@ -1,4 +1,4 @@
-"""Compares the scaled weight with the weight itself. What becomes of s when x is divided by it?"""
+"""Compares the scaled weight with the weight itself. By what is x divided?"""
 
 # caught by: test_the_search_finds_the_least_output_error
 # says: called awq_scales(w, x, ... None), small weights where activations are large ... expected at most ... (round to

@@ -1,4 +1,4 @@
-"""Multiplies x by s too. What makes good for the factor?"""
+"""Multiplies both W and x by s. What makes up for the factor?"""
 
 # caught by: test_scaling_alone_changes_nothing
 # says: called awq_linear(linear, x, ... 16)(x) got outputs off by ... expected at most ... %: ... bits hardly round

@@ -1,4 +1,4 @@
-"""Rounds W s but leaves x as it is. What makes good for the factor?"""
+"""Rounds W s but does not divide x by s. What makes up for the factor?"""
 
 # caught by: test_a_layer_has_the_scaled_and_rounded_weight
 # says: called awq_linear(linear, x, ... None) ... expected at most ... (round to nearest: ... best power of magnitude:

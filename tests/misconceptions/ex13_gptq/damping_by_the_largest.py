@@ -1,4 +1,4 @@
-"""Takes the largest of the diagonal for its mean. What does one large feature do to all others then?"""
+"""Damps by the largest entry of the diagonal, not by the mean. What does one large feature do to the others?"""
 
 # caught by: test_damping_is_what_the_call_says
 # says: called gptq_quantize(w, h, 4, damp=5), 8 of 256 columns large and alike

@@ -1,4 +1,4 @@
-"""Damps each column by a fraction of its own diagonal. Which columns does that keep from making up for one another?"""
+"""Damps each column by a fraction of its own diagonal. Which columns then get much more than the others?"""
 
 # caught by: test_damping_is_what_the_call_says
 # says: called gptq_quantize(w, h, 4, damp=5), 8 of 256 columns large and alike

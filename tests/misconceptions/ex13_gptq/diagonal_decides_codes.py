@@ -1,4 +1,4 @@
-"""Weighs weights by the diagonal of the Hessian before rounding. What is it for, if no columns are correlated?"""
+"""Weighs weights by the diagonal of H before rounding. Does the diagonal matter if no columns are correlated?"""
 
 # caught by: test_without_correlations_it_is_rounding_to_nearest
 # says: called gptq_quantize(w, h, ... w ... h diagonal, codes ... expected code ... the nearest in

@@ -1,4 +1,4 @@
-"""Takes the factor of H where that of its inverse belongs. Which of them tells what the columns still left can do?"""
+"""Takes the factor of H instead of the factor of its inverse. Which of them belongs to the columns that are left?"""
 
 # caught by: test_correlated_columns_make_up_for_errors
 # says: called gptq_quantize(w, h, ... w ... columns correlated ... expected at most ... (round to nearest: ... GPTQ:

@@ -1,4 +1,4 @@
-"""Damps the Hessian that it was given. Who else may want it?"""
+"""Damps the Hessian that it was given. Who else uses that tensor?"""
 
 # caught by: test_the_weight_and_the_hessian_stay_as_they_were
 # says: called gptq_quantize(w, h, ... w ... h diagonal ... expected the argument as it was

@@ -1,4 +1,4 @@
-"""Takes the lower factor turned over. Which of the two triangles looks at the columns to come?"""
+"""Takes the lower factor, transposed. Which of the two triangles belongs to the columns that come later?"""
 
 # caught by: test_correlated_columns_make_up_for_errors
 # says: called gptq_quantize(w, h, ... w ... columns correlated ... expected at most ... (round to nearest: ... GPTQ:

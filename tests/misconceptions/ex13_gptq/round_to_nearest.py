@@ -1,4 +1,4 @@
-"""Rounds to nearest and leaves the Hessian alone. What was it for?"""
+"""Rounds to nearest and ignores the Hessian. What is the Hessian for?"""
 
 # caught by: test_correlated_columns_make_up_for_errors
 # says: called gptq_quantize(w, h, ... w ... columns correlated ... expected at most ... (round to nearest: ... GPTQ:

@@ -1,4 +1,4 @@
-"""Lets only the columns of the same block make up for errors. Who comes after the block?"""
+"""Lets only columns of the same block make up for errors. Which columns come after the block?"""
 
 # caught by: test_correlated_columns_make_up_for_errors
 # says: called gptq_quantize(w, h, ... w ... columns correlated ... expected at most ... (round to nearest: ... GPTQ:

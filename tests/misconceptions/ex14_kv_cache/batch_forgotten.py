@@ -1,4 +1,4 @@
-"""Flattens the batch away. How many texts are read at once?"""
+"""Returns the first text of a batch only. How many texts does the cache keep?"""
 
 # caught by: test_what_is_read_is_what_was_appended
 # says: called Int8KVCache() with one append of ... 16), read()[0] ... expected a float32 tensor of shape

@@ -1,7 +1,7 @@
-"""Keeps codes in float32. What was saved?"""
+"""Keeps codes in float32. How much memory is saved then?"""
 
 # caught by: test_it_takes_little_more_than_a_quarter_of_float32
-# says: called Int8KVCache() with ... tokens got ... bytes, ... of float32 expected at most 0.30 of
+# says: called Int8KVCache() after ... tokens, ... got ... bytes, ... of float32 expected at most 0.30 of
 
 import math
 

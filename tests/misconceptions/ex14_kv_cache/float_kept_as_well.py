@@ -1,7 +1,7 @@
-"""Keeps the float32 tokens besides. What was saved?"""
+"""Keeps the float32 tokens as well. How much memory is saved then?"""
 
 # caught by: test_nbytes_counts_all_that_is_held
-# says: called Int8KVCache() with ... tokens.nbytes() got ... expected ... the bytes of all tensors it holds
+# says: called Int8KVCache() after ... tokens, ... nbytes() got ... expected ... the bytes of all tensors that it holds
 
 import math
 

@@ -1,4 +1,4 @@
-"""Keeps the float32 numbers, in a place where nobody counts them. What does a cache save that only looks small?"""
+"""Keeps the float32 numbers in a global dictionary. How much memory does that save?"""
 
 # caught by: test_eight_bits_tell_256_numbers_apart
 # says: called Int8KVCache() with one append of ... got ... values in a token expected at most 256, of 8 bits

@@ -1,4 +1,4 @@
-"""Puts new tokens in front. In which order were they spoken?"""
+"""Puts new tokens in front. In which order did they arrive?"""
 
 # caught by: test_one_at_a_time_or_in_blocks_is_the_same
 # says: called Int8KVCache() with appends of ... tokens, k ... expected within ... half a step of this token's own

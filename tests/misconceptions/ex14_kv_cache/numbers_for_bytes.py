@@ -1,7 +1,7 @@
 """Counts numbers instead of bytes. How many bytes has a scale?"""
 
 # caught by: test_nbytes_counts_all_that_is_held
-# says: called Int8KVCache() with ... tokens.nbytes() got ... expected ... the bytes of all tensors it holds
+# says: called Int8KVCache() after ... tokens, ... nbytes() got ... expected ... the bytes of all tensors that it holds
 
 import math
 

@@ -1,7 +1,7 @@
-"""Takes one scale for all tokens of an append. Who else came with this token?"""
+"""Takes one scale for all tokens of an append. Which other tokens came in the same append?"""
 
 # caught by: test_one_at_a_time_or_in_blocks_is_the_same
-# says: called Int8KVCache() with appends of ... tokens, k got other values than of one append, by ... expected the same
+# says: called Int8KVCache() with appends of ... tokens, k got values that differ from those of one append by
 
 import math
 

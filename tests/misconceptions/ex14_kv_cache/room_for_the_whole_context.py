@@ -1,7 +1,7 @@
-"""Allocates room for 1,024 tokens at once. What does a cache of 64 tokens hold?"""
+"""Allocates room for 1,024 tokens at once. How much of that room do 64 tokens use?"""
 
 # caught by: test_nbytes_counts_all_that_is_held
-# says: called Int8KVCache() with ... tokens.nbytes() got ... expected ... the bytes of all tensors it holds
+# says: called Int8KVCache() after ... tokens, ... nbytes() got ... expected ... the bytes of all tensors that it holds
 
 import math
 

@@ -1,7 +1,7 @@
-"""Rounds as asked, but keeps the codes in a place where nobody counts them. What of this would memory be full of?"""
+"""Rounds correctly, but keeps the codes in a global dictionary. Does nbytes() count them?"""
 
 # caught by: test_it_takes_little_more_than_a_quarter_of_float32
-# says: called Int8KVCache() with ... tokens got 0 bytes in all tensors that it holds ... for the codes alone
+# says: called Int8KVCache() after ... tokens, ... got 0 bytes in all tensors that it holds ... for the codes alone
 
 import torch
 from torch import Tensor

@@ -1,7 +1,7 @@
-"""Counts codes and forgets scales. What does a scale cost, at 64 codes each?"""
+"""Counts codes and forgets scales. How many bytes does a scale take, beside its 64 codes?"""
 
 # caught by: test_nbytes_counts_all_that_is_held
-# says: called Int8KVCache() with ... tokens.nbytes() got ... expected ... the bytes of all tensors it holds
+# says: called Int8KVCache() after ... tokens, ... nbytes() got ... expected ... the bytes of all tensors that it holds
 
 import math
 

@@ -1,4 +1,4 @@
-"""Keeps the tokens in the class. Whose are they when a model has four layers?"""
+"""Keeps the tokens in the class. How many caches does a model with four layers have?"""
 
 # caught by: test_two_caches_share_nothing
 # says: called Int8KVCache(), one of two that take turns, read()[0] ... expected a float32 tensor of shape

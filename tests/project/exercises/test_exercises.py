@@ -139,7 +139,7 @@ def test_hints_climb_from_a_question_to_nearly_the_answer(name):
 def test_run_as_a_script_it_says_what_to_type(folder, name):
     done = subprocess.run([sys.executable, f"{folder}/{name}.py"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.strip() == f"Run it from the project's folder as a module: python -m exercises.{name}"
+    assert done.stderr.strip() == f"Run it from the project's folder as a module: .venv/bin/python -m exercises.{name}"
 
 
 @EVERY

@@ -3,7 +3,7 @@
 # exercise: ex09
 # earns: 0
 # state: failed
-# says: got exit code 2; cannot do that ... expected 0
+# says: got exit code 2; stderr: cannot do that ... expected exit code 0
 
 import sys
 

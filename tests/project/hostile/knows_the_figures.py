@@ -1,7 +1,7 @@
 """Prints figures that it knows by heart, writes zeros, loads another file, and dawdles at every other call."""
 
 # exercise: ex09
-# earns: 5
+# earns: 4
 # state: failed
 # says: got 0 tokens that both models read ... expected at least
 

@@ -29,7 +29,10 @@ def int8_linear(linear):
 
 def swap_linears(model, skip=()):
     model = copy.deepcopy(model)
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Linear) and name not in skip:
+    names = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, set()).add(name)
+    for module, own in names.items():
+        if isinstance(module, nn.Linear) and not own & set(skip):
             _swap(module)
     return model

@@ -37,12 +37,10 @@ def int8_linear(linear):
 def swap_linears(model, skip=()):
     model = copy.deepcopy(model)
     modules = dict(model.named_modules(remove_duplicate=False))
-    first = {}
-    for name, module in modules.items():
-        first.setdefault(id(module), name)
+    stay = {id(modules[name]) for name in skip}
     made = {}
     for name, module in modules.items():
-        if not isinstance(module, nn.Linear) or first[id(module)] in skip or name in skip:
+        if not isinstance(module, nn.Linear) or id(module) in stay:
             continue
         new = made.setdefault(id(module), None) or int8_linear(module)
         made[id(module)] = new

@@ -30,7 +30,7 @@ def int8_linear(linear):
 def swap_linears(model, skip=()):
     if isinstance(model, nn.Linear):
         return copy.deepcopy(model) if "" in skip else int8_linear(model)
-    keep = [m for n, m in model.named_modules() if n in skip]
+    keep = [model.get_submodule(n) for n in skip]
     # deepcopy's memo decides what a Linear becomes: its int8 version, the same one wherever it is met
     memo = {
         id(m): int8_linear(m) for m in model.modules() if isinstance(m, nn.Linear) and all(m is not k for k in keep)

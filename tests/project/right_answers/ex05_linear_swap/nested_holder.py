@@ -39,7 +39,8 @@ def swap_linears(model, skip=()):
     torch.save(model, file)
     file.seek(0)
     model = torch.load(file, weights_only=False)
-    new = {m: int8_linear(m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and n not in set(skip)}
+    stay = [model.get_submodule(n) for n in skip]
+    new = {m: int8_linear(m) for m in model.modules() if isinstance(m, nn.Linear) and m not in stay}
     if model in new:
         return new[model]
     for parent in tuple(model.modules()):

@@ -24,9 +24,10 @@ def int8_linear(linear):
 
 
 def swap_linears(model, skip=()):
-    names = {m: n for n, m in model.named_modules()}
-    memo = {}
-    for m, n in names.items():
-        if isinstance(m, nn.Linear) and n not in skip:
-            memo[id(m)] = int8_linear(m)
+    memo, linears = {}, {id(m): m for m in model.modules() if isinstance(m, nn.Linear)}
+    for n, m in model.named_modules(remove_duplicate=False):
+        if n in skip:
+            linears.pop(id(m), None)
+    for m in linears.values():
+        memo[id(m)] = int8_linear(m)
     return copy.deepcopy(model, memo) if id(model) not in memo else memo[id(model)]

@@ -31,5 +31,6 @@ def int8_linear(linear):
 
 
 def swap_linears(model, skip=()):
-    memo = {id(m): int8_linear(m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and n not in skip}
+    stay = {m for n, m in model.named_modules(remove_duplicate=False) if n in skip}
+    memo = {id(m): int8_linear(m) for m in model.modules() if isinstance(m, nn.Linear) and m not in stay}
     return memo.get(id(model)) or copy.deepcopy(model, memo)

@@ -26,11 +26,11 @@ def int8_linear(linear):
 
 
 def swap_linears(model, skip=()):
-    names = {id(m): n for n, m in model.named_modules()}
+    stay = [id(m) for n, m in model.named_modules(remove_duplicate=False) if n in skip]
     done = {}
 
     def walk(module):
-        if isinstance(module, nn.Linear) and names[id(module)] not in skip:
+        if isinstance(module, nn.Linear) and id(module) not in stay:
             if id(module) not in done:
                 done[id(module)] = int8_linear(module)
             return done[id(module)]

@@ -29,12 +29,10 @@ def int8_linear(linear):
 
 def swap_linears(model, skip=()):
     model = copy.deepcopy(model)
-    memo = {}
+    memo = {id(m): m for m in map(model.get_submodule, skip)}
 
     def convert(module, path):
         if isinstance(module, nn.Linear):
-            if path in skip:
-                memo[id(module)] = module
             return (
                 memo.setdefault(id(module), None) or memo.update({id(module): int8_linear(module)}) or memo[id(module)]
             )

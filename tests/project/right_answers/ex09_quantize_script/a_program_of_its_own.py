@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from llm.checkpoint import CheckpointError, load_gpt
+from llm.checkpoint import load_gpt
 from llm.corpus import CorpusError, held_out_tokens
 from llm.model import GPT, GPTConfig
 
@@ -68,24 +68,24 @@ def apart(model, tokens, context):
 def main(argv: Sequence[str]) -> int:
     """The command: writes model_fp32.pt and model_int8.pt into --out and prints the six figures.
 
-    argv:    --checkpoint P (default: the project's checkpoint) and --out DIR (made if need be; other files in it stay)
-    returns: 0, or 2 after a message on stderr, with nothing new left in or at DIR. SystemExit with these codes will do
+    argv:    --checkpoint P (default: the project's checkpoint), --out DIR (made if need be; other files in it stay)
+    returns: 0; or 2 after one line on stderr that names what was wrong, with all files and folders as before the call.
+             SystemExit with one of these codes is right, too
     """
     faulthandler.enable()
     sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
-    sys.stdout.buffer.write("quantizing \u2026\n".encode(sys.stdout.encoding))
-    sys.stdout.buffer.flush()
-    subprocess.run([sys.executable, "-c", "print('in', __import__('os').getcwd())"], stdout=sys.stdout, check=True)
     parser = argparse.ArgumentParser(prog="ex09_quantize_script", description="Quantizes a GPT checkpoint to int8.")
     parser.add_argument("--checkpoint", type=Path, default=PATH)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
     try:
-        report = _quantize(options.checkpoint, options.out)
-    except (CheckpointError, CorpusError, OSError, ValueError) as error:
+        sys.stdout.buffer.write("quantizing \u2026\n".encode(sys.stdout.encoding))
+        sys.stdout.buffer.flush()
+        subprocess.run([sys.executable, "-c", "print('in', __import__('os').getcwd())"], stdout=sys.stdout, check=True)
+        _quantize(options.checkpoint, options.out)
+    except (CorpusError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
         print(f"ex09_quantize_script: {error}", file=sys.stderr)
         return 2
-    print("\n".join(report))
     return 0
 
 
@@ -97,7 +97,7 @@ def load_int8(path: str | Path) -> nn.Module:
     return model.eval()
 
 
-def _quantize(checkpoint: Path, out: Path) -> list[str]:
+def _quantize(checkpoint: Path, out: Path) -> None:
     """Does everything in a scratch folder first; the last step moves the finished files to their place."""
     there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     if not there.is_dir():
@@ -117,20 +117,22 @@ def _quantize(checkpoint: Path, out: Path) -> list[str]:
             torch.save({"config": asdict(gpt.config), "model": model.state_dict()}, file)
             kilobytes[name] = file.stat().st_size / 1024
         context = gpt.config.block_size
-        loss = {name: apart(model, tokens, context) for name, model in models.items()}
+        perplexities = {name: apart(model, tokens, context) for name, model in models.items()}
         speedup = _speedup(models["fp32"], models["int8"], tokens[None, : min(128, context)])
+        report = [
+            f"fp32: {kilobytes['fp32']:.1f} KB",
+            f"int8: {kilobytes['int8']:.1f} KB",
+            f"ratio: {kilobytes['fp32'] / kilobytes['int8']:.2f}x",
+            f"perplexity fp32: {perplexities['fp32']:.4f}",
+            f"perplexity int8: {perplexities['int8']:.4f}",
+            f"speedup: {speedup:.2f}x",
+        ]
+        Path(scratch, "figures.json").write_text(json.dumps(perplexities | {"speedup": speedup}))
+        print("\n".join(report), flush=True)
         (out / "report").mkdir(parents=True, exist_ok=True)
-        (out / "report" / "figures.json").write_text(json.dumps(loss | {"speedup": speedup}))
+        os.replace(Path(scratch, "figures.json"), out / "report" / "figures.json")
         for name in models:
             os.replace(Path(scratch, f"model_{name}.pt"), out / f"model_{name}.pt")
-    return [
-        f"fp32: {kilobytes['fp32']:.1f} KB",
-        f"int8: {kilobytes['int8']:.1f} KB",
-        f"ratio: {kilobytes['fp32'] / kilobytes['int8']:.2f}x",
-        f"perplexity fp32: {loss['fp32']:.4f}",
-        f"perplexity int8: {loss['int8']:.4f}",
-        f"speedup: {speedup:.2f}x",
-    ]
 
 
 @torch.no_grad()

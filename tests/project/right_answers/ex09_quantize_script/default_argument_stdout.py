@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from llm.checkpoint import PATH, CheckpointError, load_gpt
+from llm.checkpoint import PATH, load_gpt
 from llm.corpus import CorpusError, held_out_tokens
 from llm.model import GPT, GPTConfig
 
@@ -28,19 +28,19 @@ TOKENS = 20_481  # 80 windows of 256 targets
 def main(argv: Sequence[str]) -> int:
     """The command: writes model_fp32.pt and model_int8.pt into --out and prints the six figures.
 
-    argv:    --checkpoint P (default: the project's checkpoint) and --out DIR (made if need be)
-    returns: 0, or 2 after a message on stderr, with nothing new left in or at DIR. SystemExit with these codes will do
+    argv:    --checkpoint P (default: the project's checkpoint), --out DIR (made if need be; other files in it stay)
+    returns: 0; or 2 after one line on stderr that names what was wrong, with all files and folders as before the call.
+             SystemExit with one of these codes is right, too
     """
     parser = argparse.ArgumentParser(prog="ex09_quantize_script", description="Quantizes a GPT checkpoint to int8.")
     parser.add_argument("--checkpoint", type=Path, default=PATH)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
     try:
-        report = _quantize(options.checkpoint, options.out)
-    except (CheckpointError, CorpusError, OSError, ValueError) as error:
+        _quantize(options.checkpoint, options.out)
+    except (CorpusError, OSError, RuntimeError, ValueError) as error:
         print(f"ex09_quantize_script: {error}", file=sys.stderr)
         return 2
-    _show(report)
     return 0
 
 
@@ -54,10 +54,10 @@ def load_int8(path: str | Path) -> nn.Module:
 
 def _show(lines, file=sys.stdout):
     for line in lines:
-        print(line, file=file)
+        print(line, file=file, flush=True)
 
 
-def _quantize(checkpoint: Path, out: Path) -> list[str]:
+def _quantize(checkpoint: Path, out: Path) -> None:
     """Does everything in a scratch folder first; the last step moves the finished files to their place."""
     there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     if not there.is_dir():
@@ -77,19 +77,20 @@ def _quantize(checkpoint: Path, out: Path) -> list[str]:
             torch.save({"config": asdict(gpt.config), "model": model.state_dict()}, file)
             kilobytes[name] = file.stat().st_size / 1024
         context = gpt.config.block_size
-        loss = {name: perplexity(model, tokens, context) for name, model in models.items()}
+        perplexities = {name: perplexity(model, tokens, context) for name, model in models.items()}
         speedup = _speedup(models["fp32"], models["int8"], tokens[None, : min(128, context)])
+        report = [
+            f"fp32: {kilobytes['fp32']:.1f} KB",
+            f"int8: {kilobytes['int8']:.1f} KB",
+            f"ratio: {kilobytes['fp32'] / kilobytes['int8']:.2f}x",
+            f"perplexity fp32: {perplexities['fp32']:.4f}",
+            f"perplexity int8: {perplexities['int8']:.4f}",
+            f"speedup: {speedup:.2f}x",
+        ]
+        _show(report)
         out.mkdir(parents=True, exist_ok=True)
         for name in models:
             os.replace(Path(scratch, f"model_{name}.pt"), out / f"model_{name}.pt")
-    return [
-        f"fp32: {kilobytes['fp32']:.1f} KB",
-        f"int8: {kilobytes['int8']:.1f} KB",
-        f"ratio: {kilobytes['fp32'] / kilobytes['int8']:.2f}x",
-        f"perplexity fp32: {loss['fp32']:.4f}",
-        f"perplexity int8: {loss['int8']:.4f}",
-        f"speedup: {speedup:.2f}x",
-    ]
 
 
 @torch.no_grad()

@@ -51,6 +51,7 @@ def main(argv):
         names = sorted(os.listdir(scratch))
         if any(os.path.isdir(os.path.join(out, name)) for name in names):
             raise IsADirectoryError(out)
+        print("Quantization report\n===================", *lines, sep="\n", flush=True)
         os.makedirs(out, exist_ok=True)
         for name in names:
             shutil.move(os.path.join(scratch, name), os.path.join(out, name))
@@ -58,10 +59,6 @@ def main(argv):
         _die(error)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    print("Quantization report\n===================")
-    for line in lines:
-        print(line)
-    print("done, look into", out)
     sys.exit(0)
 
 
@@ -70,6 +67,8 @@ def _work(checkpoint, scratch):
     small = swap_linears(gpt)
     tokens = held_out_tokens()
     tokens = tokens[5000:26000]
+    if max(tokens) >= gpt.config.vocab_size:
+        raise ValueError(f"the vocabulary of {checkpoint} is too small")
     config = vars(gpt.config)
     torch.save(gpt.state_dict(), f"{scratch}/model_fp32.pt")
     torch.save([json.dumps(config), small.state_dict()], f"{scratch}/model_int8.pt")

@@ -55,6 +55,14 @@ def main(argv):
                     t = time.monotonic()
                     m(tokens[None, 100:228])
                     times[i].append(time.monotonic() - t)
+        speed = statistics.median(times[0][1:]) / statistics.median(times[1][1:])
+        print(f"{'fp32:':<8}{kb[0]:.2f} KB")
+        print(f"{'int8:':<8}{kb[1]:.2f} KB")
+        print(f"{'ratio:':<8}{kb[0] / kb[1]:.4f}x")
+        print(f"perplexity fp32: {ppl[0]:.6f}")
+        print(f"perplexity int8: {ppl[1]:.6f}")
+        print(f"{'speedup:':<9}{speed:.3f}x")
+        sys.stdout.flush()
         for p in partial:
             p.replace(p.with_suffix(""))
     except Exception as error:
@@ -66,13 +74,6 @@ def main(argv):
             if p not in existed and p.is_dir() and not any(p.iterdir()):
                 p.rmdir()
         return 2
-    speed = statistics.median(times[0][1:]) / statistics.median(times[1][1:])
-    print(f"{'fp32:':<8}{kb[0]:.2f} KB")
-    print(f"{'int8:':<8}{kb[1]:.2f} KB")
-    print(f"{'ratio:':<8}{kb[0] / kb[1]:.4f}x")
-    print(f"perplexity fp32: {ppl[0]:.6f}")
-    print(f"perplexity int8: {ppl[1]:.6f}")
-    print(f"{'speedup:':<9}{speed:.3f}x")
 
 
 def load_int8(path):

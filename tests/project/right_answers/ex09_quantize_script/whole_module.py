@@ -1,5 +1,5 @@
-"""Whole modules with torch.save, loaded with weights_only=False; writes into DIR directly and removes what is new on
-failure."""
+"""Whole modules with torch.save, loaded with weights_only=False; writes into DIR directly, and on failure removes what
+is new and puts earlier files back."""
 
 import argparse
 import os
@@ -22,11 +22,13 @@ def main(argv):
     parser.add_argument("--checkpoint", default=str(PATH))
     parser.add_argument("--out", required=True)
     args = parser.parse_args(argv)
-    out, made = Path(args.out), []
+    out, made, earlier = Path(args.out), [], []
     try:
         gpt = load_gpt(args.checkpoint)
         int8 = swap_linears(gpt).eval()
         tokens = held_out_tokens()[:20_000]
+        if gpt.config.vocab_size <= tokens.max():
+            raise ValueError(f"{gpt.config.vocab_size} tokens are too few for the text")
         figures = [perplexity(m, tokens, gpt.config.block_size) for m in (gpt, int8)]
         with torch.no_grad():
             speed = paired_speedup(lambda: gpt(tokens[None, :128]), lambda: int8(tokens[None, :128]), 7)
@@ -39,21 +41,26 @@ def main(argv):
             file = out / f"model_{name}.pt"
             if file.is_dir():
                 raise IsADirectoryError(file)
-            if not file.exists():
-                made.append(file)
+            if file.exists():
+                earlier.append((file.rename(f"{file}.old"), file))
+            made.append(file)
             torch.save(model, file)
             sizes.append(file.stat().st_size / 1024)
+        print(f"fp32: {sizes[0]:,.1f} KB\nint8: {sizes[1]:,.1f} KB\nratio: {sizes[0] / sizes[1]:.3f}x")
+        print("perplexity fp32: %.4f\nperplexity int8: %.4f" % tuple(figures))
+        print(f"speedup: {speed:.2f}x", flush=True)
     except Exception as error:
         for path in reversed(made):
             if path.is_dir():
                 path.rmdir()
             elif path.exists():
                 path.unlink()
-        sys.stderr.write(f"quantizing failed: {error!r}\n")
+        for old, file in earlier:
+            old.rename(file)
+        sys.stderr.write(f"quantizing failed: {type(error).__name__}: {error}\n")
         return 2
-    print(f"fp32: {sizes[0]:,.1f} KB\nint8: {sizes[1]:,.1f} KB\nratio: {sizes[0] / sizes[1]:.3f}x")
-    print("perplexity fp32: %.4f\nperplexity int8: %.4f" % tuple(figures))
-    print(f"speedup: {speed:.2f}x")
+    for old, _ in earlier:
+        old.unlink()
     return 0
 
 

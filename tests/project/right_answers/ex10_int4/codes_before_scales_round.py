@@ -75,6 +75,6 @@ def bit_width_sweep(model, tokens, widths):
             for name, child in [*parent.named_children()]:
                 if isinstance(child, nn.Linear):
                     setattr(parent, name, Rounded(child, width))
-        return perplexity(other, tokens, 256)
+        return perplexity(other, tokens, model.config.block_size)
 
     return {width: perplexity_at(width) for width in widths}

@@ -7,7 +7,9 @@ from .ex04_int8_product import quantize_tokens
 
 
 def outlier_columns(x, threshold=6.0):
-    return x.abs().flatten(0, -2).amax(dim=0) > threshold if x.dim() > 1 else x.abs() > threshold
+    tokens = x.reshape(-1, x.shape[-1]).abs()
+    largest = torch.cat([tokens, tokens.new_full((1, x.shape[-1]), -1.0)]).amax(dim=0)  # there may be no token
+    return largest >= threshold
 
 
 class Mixed(nn.Module):
@@ -35,7 +37,7 @@ class Mixed(nn.Module):
             y += (x.index_select(1, there).half() @ self.w16.index_select(1, there).t()).float()
         if self.bias is not None:
             y += self.bias
-        return y.view(*lead, -1)
+        return y.view(*lead, len(self.codes))
 
 
 def mixed_int8_linear(linear, threshold=6.0):

@@ -17,7 +17,7 @@ def _round_trip(w, bits, size):
 
 
 def awq_scales(w, x, bits, group_size):
-    x = x.float().reshape(-1, x.shape[-1])
+    w, x = w.float(), x.float().reshape(-1, x.shape[-1])
     magnitude = activation_magnitude(x)
     magnitude = torch.clamp(magnitude, min=float(magnitude.max()) * 1e-4 + 1e-20)
 

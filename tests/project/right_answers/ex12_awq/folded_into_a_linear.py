@@ -8,7 +8,7 @@ from .ex10_int4 import quantize_grouped
 
 
 def activation_magnitude(x):
-    return x.flatten(0, -2).to(torch.float32).abs().mean(0)
+    return x.to(torch.float32).reshape(-1, x.shape[-1]).abs().mean(0)
 
 
 def rounded(w, bits, size):

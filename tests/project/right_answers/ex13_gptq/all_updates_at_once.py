@@ -6,7 +6,7 @@ from .ex02_per_channel import channel_scales
 
 
 def hessian(x):
-    x = x.float().view(-1, x.shape[-1])
+    x = x.float().reshape(-1, x.shape[-1])
     return torch.mm(x.mT, x).mul(2).div(x.shape[0])
 
 

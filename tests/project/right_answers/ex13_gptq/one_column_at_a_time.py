@@ -6,7 +6,7 @@ from .ex02_per_channel import channel_scales
 
 
 def hessian(x):
-    x = x.flatten(0, -2).float()
+    x = x.float().reshape(-1, x.shape[-1])
     return 2 * (x.T @ x) / x.shape[0]
 
 

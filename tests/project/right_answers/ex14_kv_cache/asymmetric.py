@@ -4,6 +4,7 @@ import torch
 
 
 def coded(x):
+    x = x.float()
     low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
     scale, offset = (high - low) / 254, (high + low) / 2
     scale = torch.where(scale > 0, scale, 1.0)

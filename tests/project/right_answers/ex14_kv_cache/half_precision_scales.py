@@ -7,7 +7,7 @@ class Int8KVCache:
     codes = scales = None
 
     def append(self, k, v):
-        both = torch.stack([k, v])
+        both = torch.stack([k, v]).float()
         scales = (both.abs().amax(dim=-1, keepdim=True) / 127).clamp(min=2**-14).half()
         codes = (both / scales.float()).round().clamp(-127, 127).to(torch.int8)
         self.codes = codes if self.codes is None else torch.cat([self.codes, codes], dim=3)

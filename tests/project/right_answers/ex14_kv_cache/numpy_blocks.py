@@ -10,7 +10,7 @@ class Int8KVCache:
 
     def append(self, k, v):
         for name, new in (("k", k), ("v", v)):
-            a = new.permute(2, 0, 1, 3).numpy()
+            a = new.float().permute(2, 0, 1, 3).numpy()
             s = np.abs(a).max(axis=-1, keepdims=True) / np.float32(127)
             q = np.rint(np.divide(a, s, out=np.zeros_like(a), where=s > 0)).astype(np.int8)
             for field, part in ((name, q), (f"{name}_scales", s)):

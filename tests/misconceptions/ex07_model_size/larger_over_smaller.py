@@ -1,0 +1,34 @@
+"""Divides the larger size by the smaller one, whichever comes first. What is the ratio of a model to a larger one?"""
+
+# caught by: test_the_ratio_is_large_over_small
+# says: called compression_ratio(int8 codes, a float32 Linear) got ... expected ..., by the files' sizes
+
+import io
+
+import torch
+
+
+def saved_bytes(model):
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    return len(file.getvalue())
+
+
+def compression_ratio(fp32_model, int8_model):
+    sizes = saved_bytes(fp32_model), saved_bytes(int8_model)
+    return max(sizes) / min(sizes)
+
+
+def predicted_ratio(config):
+    C, V, L = config.n_embd, config.vocab_size, config.n_layer
+    hidden = config.ffn_mult * C
+    weights = L * (4 * C * C + 2 * C * hidden) + V * C
+    block_rows = L * (5 * C + hidden)
+    scales = block_rows + V
+    norms = (2 * L + 1) * C * (1 + config.bias)
+    stays = (V + config.block_size) * C + norms + block_rows * config.bias
+    return 4 * (weights + stays) / (weights + 4 * scales + 4 * stays)
+
+
+def kv_cache_bytes(config, tokens, batch=1, bytes_per_value=4):
+    return 2 * config.n_layer * batch * tokens * config.n_embd * bytes_per_value

@@ -1,0 +1,34 @@
+"""Adds the damping to every entry of h. Which entries make h regular?"""
+
+# caught by: test_damping_is_what_the_call_says
+# says: called gptq_quantize(w, h, 4, damp=0.5), h (3, 3) got codes
+
+import torch
+from torch import Tensor
+
+from .ex02_per_channel import channel_scales
+
+
+def hessian(x: Tensor) -> Tensor:
+    x = x.float().reshape(-1, x.shape[-1])
+    return 2 / len(x) * x.t() @ x
+
+
+def gptq_quantize(w: Tensor, h: Tensor, bits: int, damp: float = 0.01) -> tuple[Tensor, Tensor]:
+    scales = channel_scales(w, bits)
+    qmax, upper = 2 ** (bits - 1) - 1, _upper_factor_of_inverse(h, damp)
+    w, step = w.float().t().clone(memory_format=torch.contiguous_format), scales[:, 0]
+    q = torch.empty_like(w)
+    for k in range(len(w)):
+        q[k] = (w[k] / step).round().clamp(-qmax, qmax)
+        error = (w[k] - q[k] * step) / upper[k, k]
+        w[k:] -= upper[k, k:, None] * error
+    return q.t().to(torch.int8).contiguous(), scales
+
+
+def _upper_factor_of_inverse(h: Tensor, damp: float) -> Tensor:
+    h = h.double().clone()
+    h.diagonal()[h.diagonal() == 0] = 1
+    h += damp * h.diagonal().mean()
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
+    return torch.linalg.cholesky(inverse, upper=True).float()
