@@ -146,7 +146,7 @@ class Reporter:
             case = CaseResult(outcome="failed", kind="suite", failure=failure)
         self.case = case or self.case
         self.observation = getattr(report, "kata_observation", None) or self.observation
-        if report.failed and getattr(report, "kata_function", ""):
+        if report.failed and getattr(report, "kata_function", "") and case and case.kind != "not started":
             self.function = report.kata_function
             self.failed.add(self.function)
 

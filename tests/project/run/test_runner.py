@@ -377,3 +377,5 @@ def test_a_slow_test_comes_last_and_not_at_all_while_a_quick_one_of_its_function
     assert "--all" in functions_of(result)["one"].reason and (result.earned, result.state) == (1, "failed")
     result = small.run(wrong_two)
     assert states_of(result) == {"one": "failed", "two": "failed", "three": "passed"}
+    result = small.run("def two(n): raise NotImplementedError\n", quick_first=True)
+    assert states_of(result) == {"one": "not started", "two": "not started", "three": "passed"}
