@@ -1,7 +1,7 @@
 """Rounds the model that it was given and does not put its weights back. What will the next caller find?"""
 
 # caught by: test_the_gpt_survives_four_bits_and_not_two
-# says: called bit_width_sweep(gpt, ... got weights of the model itself that changed
+# says: called bit_width_sweep(gpt, ... tokens, ... got ... of the model has other values than before
 
 import copy
 from collections.abc import Iterable
