@@ -24,7 +24,7 @@ SAME_MISTAKES = {  # in other words than those of tests/misconceptions
     "max_without_abs": ("ex01_round_trip", "largest = w.float().abs().max()", "largest = w.float().flatten().max()"),
     "per_tensor": (
         "ex02_per_channel",
-        "return torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)",
+        "return torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), whole)",
         "return torch.ones_like(largest) * symmetric_scale(w, bits)",
     ),
     "mean_absolute": (
@@ -115,7 +115,7 @@ def test_a_learner_reads_it_on_the_board(tmp_path, monkeypatch, capsys):
     folder = submission(tmp_path, "ex01_round_trip", CODES, CODES.replace("torch.round", ""))
     assert check.main(["ex01", "--submission", str(folder), "--plain"]) == 1
     said = " ".join(capsys.readouterr().out.split())
-    explained = said.partition(" case int8 ")[2].partition(" edit ")[0]  # the first test that failed
+    explained = said.partition("(int8)")[2].partition(" edit ")[0]  # the first test that failed
     assert "an answer that casts to int8 without rounding: all 3,072 codes agree" in explained
     assert explained.endswith("think What does a cast do with the fraction?")
     assert "Rounding to nearest, cutting the fraction off" not in explained  # the test's own question
