@@ -44,7 +44,6 @@ LOOKS = {  # of a state: its mark and its colour
     "not started": ("○", "cyan"),
     "waiting": ("·", "bright_black"),
     "not run": ("·", "bright_black"),
-    SAME: ("✗", "red"),
 }
 
 ASCII = str.maketrans("✓✗○·━─—–−×≈µ‘’“”", "+xo.#----x~u''\"\"") | str.maketrans(

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,14 +131,16 @@ class LocalStudent:
         self, call: "str | LocalHandle", *calls: tuple, methods: Sequence[str] = (), same: bool = False
     ) -> list[Any]:
         if isinstance(call, str):
-            functions, name = [self._contract(call)] * len(calls), call
-        else:
-            functions, name = call._methods(methods or [""] * len(calls)), call.kind
+            functions = [self._contract(call)] * len(calls)
+            return self._call(partial(self._in_turn, functions, same), call, calls, {}, packed=True)
+        target, names = call._object, methods or [""] * len(calls)
+        functions = [getattr(target, name) if name else target for name in names]
+        with torch.no_grad():
+            return self._call(partial(self._in_turn, functions, same), call.kind, calls, {}, packed=True)
 
-        def run(*theirs: tuple) -> list[Any]:
-            return results_in_turn(functions, theirs, same, lambda result: unpack(pack(result, self._receive)))
-
-        return self._call(run, name, calls, {})
+    def _in_turn(self, functions: list[Callable], same: bool, *calls: tuple) -> list[Any]:
+        """Results that are packed already: some of them before the next call."""
+        return results_in_turn(functions, calls, same, lambda result: pack(result, self._receive))
 
     def location(self) -> tuple[Path | None, int | None]:
         return place_of(self.submission / f"{self._exercise}.py", self.last_call, self._last_method)
@@ -162,19 +165,20 @@ class LocalStudent:
             raise load_exercise.not_started(f"{self._exercise}.py has no function `{name}`")
         return function
 
-    def _call(self, function: Callable, name: str, args: tuple, kwargs: dict) -> Any:
-        packed = pack((args, kwargs), self._send)
-        theirs, their_kwargs = unpack(packed)
+    def _call(self, function: Callable, name: str, args: tuple, kwargs: dict, packed: bool = False) -> Any:
+        """packed: whether the function's result is packed already"""
+        sent = pack((args, kwargs), self._send)
+        theirs, their_kwargs = unpack(sent)
         try:
             with without_deprecation_warnings():
                 result = function(*theirs, **their_kwargs)
         except (Exception, SystemExit) as error:
-            self._note_changes(packed, (theirs, their_kwargs), (args, kwargs))
+            self._note_changes(sent, (theirs, their_kwargs), (args, kwargs))
             self._mark(error, name, args, kwargs)
             self.returned.note_error(name, error)
             raise
-        self._note_changes(packed, (theirs, their_kwargs), (args, kwargs))
-        result = unpack(pack(result, self._receive))
+        self._note_changes(sent, (theirs, their_kwargs), (args, kwargs))
+        result = unpack(result if packed else pack(result, self._receive))
         self.returned.note(name, result)
         return result
 
@@ -191,7 +195,7 @@ class LocalStudent:
         return refuse(value)
 
     def _receive(self, value: Any) -> "LocalHandle":
-        return value if isinstance(value, LocalHandle) else LocalHandle(self, value)
+        return LocalHandle(self, value)
 
     def _note_changes(self, packed: Any, theirs: Any, ours: Any) -> None:
         """What the student made of tensor arguments, for view."""
@@ -229,10 +233,6 @@ class LocalHandle:
             return self._student._call(getattr(self._object, name), name, args, {})
 
         return call
-
-    def _methods(self, names: Sequence[str]) -> list[Callable]:
-        """Without gradients, as a call of the handle; "" is the object itself."""
-        return [torch.no_grad()(getattr(self._object, name) if name else self._object.__call__) for name in names]
 
     @property
     def kind(self) -> str:

@@ -5,11 +5,12 @@ import pytest
 from grader.suite.load_exercise import LoadError
 
 
-@pytest.mark.parametrize("text", ["name = 'é'\n", "name = 'e'\n"])
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+@pytest.mark.parametrize(
+    "encoding, text",
+    [(encoding, text) for encoding in ("utf-16", "utf-16-le") for text in ("name = 'é'\n", "name = 'e'\n")]
+    + [("latin-1", "name = 'é'\n")],
+)
 def test_a_file_in_another_encoding_is_said_to_be(student_of, tmp_path, encoding, text):
-    if text.isascii() and encoding == "latin-1":
-        return  # the same bytes in UTF-8
     student = student_of("from .ex00_x import *\ndef f(): ...\n")
     (tmp_path / "ex00_x.py").write_bytes(text.encode(encoding))
     with pytest.raises(LoadError, match="ex00_x.py:1: it is not UTF-8 text: save it as UTF-8") as error:
