@@ -428,8 +428,8 @@ def test_what_passed_before_an_earlier_exercise_broke_is_said_to_have(show):
     exercises = course(4)
     wrong = law("broken", "failed", kind="wrong", failure=mistake())
     result = result_of(wrong, exercises=exercises)
-    assert "passed before" not in show(result, exercises)
+    assert "Passed before" not in show(result, exercises)
     result.exercises[1].passed_before = True
-    assert "ex02 passed before with the same code, and runs again" in show(result, exercises)
+    assert "Passed before, with the same code: ex02. A waiting exercise" in show(result, exercises)
     result.exercises[3].passed_before = True
-    assert "ex02, ex04 passed before with the same code, and run again" in show(result, exercises)
+    assert "Passed before, with the same code: ex02, ex04. A waiting" in show(result, exercises)
