@@ -238,8 +238,9 @@ class Board:
         """What a learner need not fear for: it waits only because something before it broke."""
         names = [short_name(exercise.name) for exercise in result.exercises if exercise.passed_before]
         if names:
-            note = f"Passed before, with the same code: {', '.join(names)}. A waiting exercise runs again when the exercises"
-            yield Padding(self.text(f"{note} that it builds on pass.", "bright_black"), (0, 0, 0, 1), expand=False)
+            again = "A waiting exercise runs again when the exercises that it builds on pass."
+            note = f"Passed before, with the same code: {', '.join(names)}. {again}"
+            yield Padding(self.text(note, "bright_black"), (0, 0, 0, 1), expand=False)
 
     def _seed(self, result: RunResult) -> Text:
         return self.text(f" seed {result.seed} · add --seed {result.seed} for the same inputs again", "bright_black")
